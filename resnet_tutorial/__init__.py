@@ -37,7 +37,7 @@ _PUBLIC = {
     ),
     "zoo": ("build_model", "model_names"),
     "weights": ("load_imagenet_weights",),
-    "trace": ("trace", "Trace"),
+    "tracer": ("trace", "Trace"),
     "train": ("fit", "evaluate"),
 }
 # sub-packages that are public as a whole
