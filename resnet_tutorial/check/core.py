@@ -1,0 +1,246 @@
+"""The machinery of the checks: the registry of exercises, and how a check turns into a report.
+
+A chapter's checks stand in ``chapterNN.py`` beside this file. Each is a function of the learner's
+object and of ``expect``, which records what holds; nothing that the learner's code does (raise,
+print, return the wrong type) gets out of :meth:`Exercise.__call__` as a traceback.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import pkgutil
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_REGISTRY: dict[str, Exercise] = {}
+
+
+class CheckFailed(AssertionError):
+    """Raised instead of returning a failed report when nbgrader executes the notebook."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check looked at.
+
+    ``code`` is short and stable (``"relu-before-add"``), ``message`` says what was seen,
+    ``hint`` what to try.
+    """
+
+    ok: bool
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Expectations:
+    """What a check function records its findings with: ``expect(condition, code, message)``."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def __call__(self, condition: bool, code: str, message: str, hint: str = "") -> bool:
+        """Record one finding and return whether it holds.
+
+        ``message`` describes what was seen, in words that fit a failure; it is shown then.
+        """
+        holds = bool(condition)
+        self.findings.append(Finding(holds, code, message, hint))
+        return holds
+
+
+@dataclass
+class Report:
+    """What a check found: shown as a small table in a notebook and as text elsewhere.
+
+    Attributes:
+        exercise: the exercise's registry entry.
+        findings: what was looked at, in order.
+        attempted: ``False`` while the stub still stands.
+        attempt: the learner's object.
+    """
+
+    exercise: Exercise
+    findings: list[Finding] = field(default_factory=list)
+    attempted: bool = True
+    attempt: Any = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was looked at and all of it holds."""
+        return self.attempted and bool(self.findings) and all(f.ok for f in self.findings)
+
+    @property
+    def score(self) -> float:
+        """The share of the exercise's points that is earned: 1.0 when passed, else 0.0."""
+        return 1.0 if self.passed else 0.0
+
+    def working_version(self) -> Any:
+        """Return the learner's object if it passed, else the book's, so that the page goes on."""
+        return self.attempt if self.passed else self.exercise.load_solution()
+
+    def _headline(self) -> str:
+        where = f"Exercise {self.exercise.chapter}.{self.exercise.number}"
+        if not self.attempted:
+            return f"{where}: not attempted yet. The cells below go on with the book's version."
+        if self.passed:
+            points = self.exercise.points
+            return f"{where}: passed, {points} point{'' if points == 1 else 's'}."
+        return f"{where}: not yet. The cells below go on with the book's version."
+
+    def _failures(self) -> list[Finding]:
+        return [f for f in self.findings if not f.ok]
+
+    def __str__(self) -> str:
+        lines = [self._headline()]
+        for finding in self._failures():
+            lines.append(f"  - {finding.message} [{finding.code}]")
+            if finding.hint:
+                lines.append(f"    Try: {finding.hint}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        state = "passed" if self.passed else ("failed" if self.attempted else "open")
+        colour = {"passed": "#1b7f5c", "failed": "#c2410c", "open": "#6b7280"}[state]
+        items = "".join(
+            f"<li>{escape(f.message)} <code>{escape(f.code)}</code>"
+            + (f"<br><em>Try:</em> {escape(f.hint)}" if f.hint else "")
+            + "</li>"
+            for f in self._failures()
+        )
+        return (
+            f'<div class="check-report check-{state}" '
+            f'style="border-left:4px solid {colour};padding:.4em .8em;margin:.3em 0">'
+            f"<strong>{escape(self._headline())}</strong>"
+            + (f'<ul style="margin:.4em 0 0">{items}</ul>' if items else "")
+            + "</div>"
+        )
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: its place in the book, its effort, its solution, and the check itself.
+
+    Calling it with the learner's object runs the check and returns a :class:`Report`.
+
+    Attributes:
+        id: the name under which the check is called.
+        chapter, number: its place, as in "Exercise 4.2".
+        difficulty, importance: from 1 to 5.
+        minutes: what a learner should plan for.
+        points: what it is worth.
+        solution: ``"module:Name"`` of the book's own version.
+        given: names of methods whose body the learner is given.
+    """
+
+    id: str
+    chapter: int
+    number: int
+    title: str
+    difficulty: int
+    importance: int
+    minutes: int
+    points: int
+    solution: str
+    given: tuple[str, ...]
+    check: Callable[[Any, Expectations], None] = field(repr=False)
+
+    def load_solution(self) -> Any:
+        """Import and return the book's own version."""
+        module, _, name = self.solution.partition(":")
+        return getattr(import_module(module), name)
+
+    def __call__(self, attempt: Any) -> Report:
+        report = self._examine(attempt)
+        if os.environ.get("NBGRADER_EXECUTION") and not report.passed:
+            raise CheckFailed(str(report))
+        return report
+
+    def _examine(self, attempt: Any) -> Report:
+        if attempt is None or attempt is Ellipsis:
+            return Report(self, attempted=False, attempt=attempt)
+        expect = Expectations()
+        try:
+            with torch.random.fork_rng():  # the learner's own random numbers stay as they were
+                self.check(attempt, expect)
+        except NotImplementedError as error:
+            if _is_untouched_stub(error):
+                return Report(self, attempted=False, attempt=attempt)
+            expect(False, "raised", _describe(error), "Replace the line that raises it.")
+        except Exception as error:  # whatever the learner's code raises becomes a finding
+            expect(False, "raised", _describe(error), "Call it on a small input and look at the shapes.")
+        return Report(self, expect.findings, attempt=attempt)
+
+
+def exercise(
+    id: str, *, chapter: int, number: int, title: str, difficulty: int, importance: int,
+    minutes: int, points: int, solution: str, given: tuple[str, ...] = (),
+) -> Callable[[Callable[[Any, Expectations], None]], Exercise]:
+    """Register the decorated function as the check of an exercise (fields: :class:`Exercise`).
+
+    Raises:
+        ValueError: if the id is taken.
+    """  # fmt: skip
+
+    def register(check: Callable[[Any, Expectations], None]) -> Exercise:
+        if id in _REGISTRY:
+            raise ValueError(f"two exercises are called {id!r}.")
+        entry = Exercise(
+            id, chapter, number, title, difficulty, importance, minutes, points, solution, given, check
+        )
+        _REGISTRY[id] = entry
+        return entry
+
+    return register
+
+
+@cache
+def _load_chapters() -> None:
+    package = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name.startswith("chapter"):
+            import_module(f"{package}.{module.name}")
+
+
+def catalog() -> dict[str, Exercise]:
+    """Return all exercises by id, in the order of the book."""
+    _load_chapters()
+    return dict(sorted(_REGISTRY.items(), key=lambda item: (item[1].chapter, item[1].number)))
+
+
+def _learners_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the innermost frame outside this package and outside installed libraries."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        path = frame.filename
+        inside = path.startswith(str(_PACKAGE)) and "solutions" not in path
+        if not inside and "site-packages" not in path and "importlib" not in path:
+            return frame
+    return None
+
+
+def _is_untouched_stub(error: NotImplementedError) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and (frames[-1].line or "").strip() == "raise NotImplementedError()"
+
+
+def _describe(error: Exception) -> str:
+    """Return one sentence: what was raised, and at which line of the learner's code."""
+    text = f"Your code raised {type(error).__name__}: {str(error).strip() or 'no message'}"
+    frame = _learners_frame(error)
+    if frame is None:
+        return text
+    line = frame.line or linecache.getline(frame.filename, frame.lineno or 0).strip()
+    return f"{text} (in {frame.name}, line {frame.lineno}: {line})"

@@ -1,0 +1,1 @@
+"""Solutions of exercises whose code has no other home in the package, one file a chapter."""
