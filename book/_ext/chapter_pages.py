@@ -1,0 +1,135 @@
+"""Chapters as pages: draws in the package's source, and lays the exercises out.
+
+A chapter names its finished code (`# source: module:Name`, `:exercise: id`); the code itself stands in the package.
+What is read here is `tools/chapter_source.py`, the same reader that makes the notebooks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import sys
+from html import escape
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+for folder in (ROOT, ROOT / "tools"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+import chapter_source  # noqa: E402
+
+KEPT_CACHES = 3
+
+
+def expand_chapter(app: Sphinx, docname: str, source: list[str]) -> None:
+    """`source-read`: replace what the chapter names by what it means."""
+    try:
+        source[0] = chapter_source.page_source(Path(app.env.doc2path(docname)), source[0])
+    except chapter_source.ChapterError as error:
+        raise ExtensionError(str(error)) from None
+
+
+class ExerciseDirective(SphinxDirective):
+    """The line under an exercise's heading: what it costs and what it is worth."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        entries = chapter_source.registry()
+        if name not in entries:
+            raise self.error(f"the registry has no exercise '{name}'")
+        html = f'<p class="exercise-meta">{metadata_html(entries[name])}</p>'
+        line = nodes.raw("", html, format="html")
+        line["exercise"] = name
+        return [line]
+
+
+def metadata_html(entry) -> str:
+    """The metadata line with the dots' meaning in words for those who hear the page."""
+
+    def rating(label: str, value: int) -> str:
+        return (
+            f'{label} <span class="exercise-dots" aria-hidden="true">{chapter_source.dots(value)}</span>'
+            f'<span class="visually-hidden">{value} of 5</span>'
+        )
+
+    plain = chapter_source.metadata_line(entry).split(" · ")
+    parts = [rating("Difficulty", entry.difficulty), rating("Importance", entry.importance)]
+    return "".join(f"<span>{part}</span>" for part in parts + [escape(text) for text in plain[2:]])
+
+
+def frame_exercises(app: Sphinx, doctree: nodes.document) -> None:
+    """`doctree-read`: mark the sections that are exercises, so that the style can draw a card."""
+    for line in doctree.findall(nodes.raw):
+        if line.get("exercise") and isinstance(line.parent, nodes.section):
+            line.parent["classes"].append("exercise")
+
+
+# --- when to run the chapters again ---
+
+
+def sources_hash() -> str:
+    """A hash over all that a chapter's outputs depend on, the chapter itself excepted.
+
+    jupyter-cache compares only the cells; it would go on showing the outputs of a package that has changed since.
+    """
+    digest = hashlib.sha256()
+    package = (path for path in (ROOT / "resnet_tutorial").rglob("*") if "__pycache__" not in path.parts)
+    results = (ROOT / "results").rglob("*")
+    for path in sorted([*package, *results, ROOT / "requirements.txt"]):
+        if path.is_file():
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(sys.version.encode())
+    digest.update(f"CIFAR-10: {has_cifar10()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def has_cifar10() -> bool:
+    """Whether the pages will show real images: they do as soon as the file is there."""
+    from resnet_tutorial.data.where import data_directory
+
+    return (data_directory() / "cifar10.npz").is_file()
+
+
+def choose_cache(app: Sphinx, config: Config) -> None:
+    """`config-inited`: one cache of outputs per state of the package.
+
+    The path is a setting that all pages depend on, so Sphinx reads them again as soon as it changes.
+    """
+    if not config.nb_execution_cache_path:
+        folder = Path(app.outdir).parent / ".jupyter_cache"
+        config.nb_execution_cache_path = str(folder / sources_hash())
+
+
+def prepare_cache(app: Sphinx) -> None:
+    """`builder-inited`: make the cache before several readers do, and drop the oldest ones."""
+    from jupyter_cache import get_cache
+
+    folder = Path(app.env.mystnb_config.execution_cache_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.touch()
+    get_cache(folder).db  # noqa: B018 - the property creates the database
+    if re.fullmatch(r"[0-9a-f]{16}", folder.name):
+        others = (path for path in folder.parent.iterdir() if path.is_dir())
+        for path in sorted(others, key=lambda path: path.stat().st_mtime)[:-KEPT_CACHES]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def setup(app: Sphinx) -> dict:
+    # Jupyter Book always sets this; the extension that reads it is left out, as it speaks to other hosts.
+    app.add_config_value("comments_config", {}, "")
+    app.connect("config-inited", choose_cache)
+    app.connect("builder-inited", prepare_cache, priority=600)  # after myst-nb has read its settings
+    app.connect("source-read", expand_chapter)
+    app.add_directive("exercise", ExerciseDirective)
+    app.connect("doctree-read", frame_exercises)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Build the HTML book into `_build/html`: every chapter executed, every warning an error.
+
+This is `jupyter-book build . -W -n --keep-going` with two readers at a time, so that two chapters run at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from chapter_source import ROOT
+from kernels import use_own_kernel
+
+
+def build(
+    output: Path,
+    *,
+    toc: Path = ROOT / "_toc.yml",
+    source: Path = ROOT,
+    config: Path = ROOT / "_config.yml",
+    strict: bool = True,
+    jobs: int = 2,
+    quiet: bool = True,
+    overrides: dict | None = None,
+) -> bool:
+    """Build the pages that `toc` names into `output/html`; return whether all went well."""
+    from jupyter_book.sphinx import build_sphinx
+
+    use_own_kernel()
+    if jobs > 1:  # each kernel would otherwise take all cores, and they would wait for each other
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // jobs)))
+    status = build_sphinx(
+        str(source),
+        str(output / "html"),
+        noconfig=True,  # the settings come from the YAML file, there is no conf.py
+        path_config=str(config),
+        confoverrides={
+            "external_toc_path": toc.resolve().as_posix(),
+            "latex_individualpages": False,
+            "nitpicky": strict,
+            **(overrides or {}),
+        },
+        warningiserror=strict,
+        keep_going=True,
+        jobs=jobs,
+        quiet=quiet,
+    )
+    if isinstance(status, Exception):
+        print(f"{type(status).__name__}: {status}", file=sys.stderr)
+    return status == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=2, help="chapters that run at once")
+    parser.add_argument("--verbose", action="store_true", help="show Sphinx's progress")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    output = ROOT / "_build"
+    if not build(output, jobs=options.jobs, quiet=not options.verbose):
+        print("The book was not built: see the messages above.", file=sys.stderr)
+        return 1
+    import yaml
+
+    root = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["root"]
+    index = output / "html" / "index.html"
+    index.write_text(REDIRECT.format(page=f"{root}.html"), encoding="utf-8")
+    print(f"The book is in {index} ({time.perf_counter() - started:.0f} s).")
+    return 0
+
+
+REDIRECT = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Residual Networks, Step by Step</title>
+<meta http-equiv="refresh" content="0; url={page}">
+<link rel="canonical" href="{page}">
+</head>
+<body><p><a href="{page}">Residual Networks, Step by Step</a></p></body>
+</html>
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
