@@ -1,0 +1,318 @@
+"""Chapter 2's checks: right answers in several styles pass, each known mistake is named."""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from resnet_tutorial import check, shapes
+from resnet_tutorial.solutions import chapter02
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+from chapter_source import stub_source
+
+IDS = (
+    "conv_output_size", "pixels_seen", "sizes_that_give_seven", "find_shrinking_layer",
+    "conv_params", "field_of_stack",
+)  # fmt: skip
+
+
+def first_failure(report) -> str:
+    return next(finding.code for finding in report.findings if not finding.ok)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_books_solution_passes(name):
+    entry = check.catalog()[name]
+    assert entry.chapter == 2 and entry.number == IDS.index(name) + 1
+    report = entry(entry.load_solution())
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_blank_is_not_attempted(name, tmp_path):
+    entry = check.catalog()[name]
+    stub = (
+        tmp_path / "stub.py"
+    )  # from a file, so that the traceback knows its lines, as in a notebook
+    stub.write_text(stub_source(entry))
+    namespace = {}
+    exec(compile(stub.read_text(), str(stub), "exec"), namespace)
+    report = entry(namespace[name])
+    assert not report.attempted and not report.passed
+
+
+# --- 2.1 ---
+
+
+def walks(size, kernel_size, stride=1, padding=0, dilation=1):
+    """Count the positions one by one."""
+    count, left, extent = 0, -padding, dilation * (kernel_size - 1) + 1
+    while left + extent <= size + padding:
+        count, left = count + 1, left + stride
+    if count == 0:
+        raise ValueError("does not fit")
+    return count
+
+
+def torch_formula(size, kernel_size, stride=1, padding=0, dilation=1):
+    out = math.floor((size + 2 * padding - dilation * (kernel_size - 1) - 1) / stride + 1)
+    if out < 1:
+        raise ValueError(f"out of range: {out}")
+    return out
+
+
+@pytest.mark.parametrize("attempt", [walks, torch_formula])
+def test_output_size_in_another_style(attempt):
+    report = check.conv_output_size(attempt)
+    assert report.passed, str(report)
+
+
+def size_by(formula):
+    def attempt(size, kernel_size, stride=1, padding=0, dilation=1):
+        return formula(size, kernel_size, stride, padding, dilation)
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    "code, formula",
+    [
+        ("wrong-type", lambda n, k, s, p, d: (n + 2 * p - d * (k - 1) - 1) / s + 1),
+        ("wrong-type", lambda n, k, s, p, d: print("112")),
+        ("wrong-positions", lambda n, k, s, p, d: (n + 2 * p - d * (k - 1) - 1) // s),
+        ("padding-once", lambda n, k, s, p, d: (n + p - d * (k - 1) - 1) // s + 1),
+        ("wrong-padding", lambda n, k, s, p, d: (n - d * (k - 1) - 1) // s + 1 if p != 1 else 0),
+        ("rounds-up", lambda n, k, s, p, d: math.ceil((n + 2 * p - d * (k - 1) - 1) / s) + 1),
+        ("rounds-up", lambda n, k, s, p, d: round((n + 2 * p - d * (k - 1) - 1) / s + 1)),
+        ("stride-wrong", lambda n, k, s, p, d: n + 2 * p - d * (k - 1)),
+        ("dilation-ignored", lambda n, k, s, p, d: (n + 2 * p - k) // s + 1),
+        ("dilation-wrong", lambda n, k, s, p, d: (n + 2 * p - d * k) // s + 1),
+        ("kernel-does-not-fit", lambda n, k, s, p, d: (n + 2 * p - d * (k - 1) - 1) // s + 1),
+        (
+            "kernel-does-not-fit",
+            lambda n, k, s, p, d: max(0, (n + 2 * p - d * (k - 1) - 1) // s + 1),
+        ),
+        ("raised", lambda n, k, s, p, d: n + undefined),  # noqa: F821
+    ],
+)
+def test_output_size_names_the_mistake(code, formula):
+    assert first_failure(check.conv_output_size(size_by(formula))) == code
+
+
+# --- 2.2 ---
+
+
+def by_gradient(size, kernel_size, stride=1, padding=0, dilation=1):
+    import torch
+    import torch.nn.functional as F
+
+    x = torch.ones(1, 1, size, requires_grad=True)
+    F.conv1d(x, torch.ones(1, 1, kernel_size), None, stride, padding, dilation).sum().backward()
+    return int((x.grad != 0).sum())
+
+
+def by_pixel(size, kernel_size, stride=1, padding=0, dilation=1):
+    outputs = shapes.conv_output_size(size, kernel_size, stride, padding, dilation)
+
+    def seen(pixel):
+        return any(
+            pixel == o * stride - padding + t * dilation
+            for o in range(outputs)
+            for t in range(kernel_size)
+        )
+
+    return sum(seen(pixel) for pixel in range(size))
+
+
+@pytest.mark.parametrize("attempt", [by_gradient, by_pixel])
+def test_pixels_seen_in_another_style(attempt):
+    report = check.pixels_seen(attempt)
+    assert report.passed, str(report)
+
+
+def taps(size, kernel_size, stride, padding, dilation):
+    outputs = shapes.conv_output_size(size, kernel_size, stride, padding, dilation)
+    return [o * stride - padding + t * dilation for o in range(outputs) for t in range(kernel_size)]
+
+
+@pytest.mark.parametrize(
+    "code, formula",
+    [
+        ("counts-twice", lambda n, *rest: len([t for t in taps(n, *rest) if 0 <= t < n])),
+        ("counts-padding", lambda *all: len(set(taps(*all)))),
+        ("counts-unseen", lambda n, *rest: n - len(set(taps(n, *rest)) & set(range(n)))),
+        ("wrong-type", lambda n, *rest: set(taps(n, *rest)) & set(range(n))),
+        ("wrong-value", lambda n, *rest: n),
+        ("wrong-value", lambda n, k, s, p, d: len(set(taps(n, k, s, p, 1)) & set(range(n)))),
+    ],
+)
+def test_pixels_seen_names_the_mistake(code, formula):
+    assert first_failure(check.pixels_seen(size_by(formula))) == code
+
+
+# --- 2.3 and 2.4 ---
+
+
+def test_sizes_that_give_seven_are_those_of_a_real_network():
+    import torch
+
+    from resnet_tutorial import resnet18
+
+    with torch.device("meta"):
+        network = resnet18().eval()
+    smallest, largest = chapter02.sizes_that_give_seven()
+    maps = [
+        network.forward_features(torch.empty(1, 3, side, side, device="meta")).shape[-1]
+        for side in (smallest - 1, smallest, largest, largest + 1)
+    ]
+    assert maps == [6, 7, 7, 8]
+
+
+@pytest.mark.parametrize(
+    "code, answer",
+    [
+        ("wrong-type", 224),
+        ("wrong-type", (193.0, 224.0)),
+        ("wrong-type", (0, 224)),
+        ("wrong-smallest", (224, 224)),
+        ("wrong-smallest", (192, 224)),
+        ("wrong-largest", (193, 225)),
+        ("wrong-largest", (193, 223)),
+    ],
+)
+def test_sizes_names_the_mistake(code, answer):
+    assert first_failure(check.sizes_that_give_seven(lambda: answer)) == code
+
+
+@pytest.mark.parametrize("answer", [(193, 224), [6 * 32 + 1, 7 * 32]])
+def test_sizes_in_another_style(answer):
+    assert check.sizes_that_give_seven(lambda: answer).passed
+
+
+@pytest.mark.parametrize(
+    "code, answer",
+    [
+        ("wrong-type", 2),
+        ("wrong-type", ("2", 2)),
+        ("wrong-layer", (3, 2)),
+        ("wrong-layer", (5, 2)),
+        ("wrong-layer", (-3, 2)),
+        ("wrong-padding", (2, 1)),
+        ("wrong-padding", (2, 3)),
+        ("wrong-padding", (2, -2)),
+    ],
+)
+def test_shrinking_layer_names_the_mistake(code, answer):
+    assert first_failure(check.find_shrinking_layer(lambda: answer)) == code
+
+
+@pytest.mark.parametrize("answer", [(2, 2), [2, 2]])
+def test_shrinking_layer_in_another_style(answer):
+    assert check.find_shrinking_layer(lambda: answer).passed
+
+
+# --- 2.5 ---
+
+
+def counts_a_layer(in_channels, out_channels, kernel_size, groups=1, bias=False):
+    from torch import nn
+
+    layer = nn.Conv2d(
+        in_channels, out_channels, kernel_size, groups=groups, bias=bias, device="meta"
+    )
+    return sum(p.numel() for p in layer.parameters())
+
+
+def sums_groups(in_channels, out_channels, kernel_size, groups=1, bias=False):
+    if in_channels % groups or out_channels % groups:
+        raise ValueError("groups must divide both")
+    one = (in_channels // groups) * (out_channels // groups) * kernel_size * kernel_size
+    return sum(one for _ in range(groups)) + out_channels * int(bias)
+
+
+@pytest.mark.parametrize("attempt", [counts_a_layer, sums_groups])
+def test_params_in_another_style(attempt):
+    report = check.conv_params(attempt)
+    assert report.passed, str(report)
+
+
+def params_by(formula):
+    def attempt(in_channels, out_channels, kernel_size, groups=1, bias=False):
+        return formula(in_channels, out_channels, kernel_size, groups, bias)
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    "code, formula",
+    [
+        ("wrong-type", lambda i, o, k, g, b: o * i / g * k * k + b * o),
+        ("kernel-not-squared", lambda i, o, k, g, b: o * (i // g) * k + b * o),
+        ("bias-always", lambda i, o, k, g, b: o * (i // g) * k * k + o),
+        ("bias-ignored", lambda i, o, k, g, b: o * (i // g) * k * k),
+        ("bias-per-input", lambda i, o, k, g, b: o * (i // g) * k * k + b * i),
+        ("groups-ignored", lambda i, o, k, g, b: o * i * k * k + b * o),
+        ("groups-twice", lambda i, o, k, g, b: (o // g) * (i // g) * k * k + b * o),
+        ("wrong-value", lambda i, o, k, g, b: o * k * k + b * o),
+        ("groups-not-refused", lambda i, o, k, g, b: o * (i // g) * k * k + b * o),
+    ],
+)
+def test_params_names_the_mistake(code, formula):
+    assert first_failure(check.conv_params(params_by(formula))) == code
+
+
+# --- 2.6 ---
+
+
+def from_the_top(layers):
+    """Walk from the output down to the input."""
+    size, jump = 1, 1
+    for kernel, stride, dilation in reversed(layers):
+        size = (size - 1) * stride + dilation * (kernel - 1) + 1
+        jump *= stride
+    return size, jump
+
+
+@pytest.mark.parametrize("attempt", [from_the_top, shapes.receptive_field])
+def test_field_in_another_style(attempt):
+    report = check.field_of_stack(attempt)
+    assert report.passed, str(report)
+
+
+def folds(step):
+    """A solution whose loop body is ``step(size, jump, kernel, stride, dilation)``."""
+
+    def attempt(layers):
+        size, jump = 1, 1
+        for layer in layers:
+            size, jump = step(size, jump, *layer)
+        return size, jump
+
+    return attempt
+
+
+def empties(layers):
+    answer = from_the_top(list(layers))
+    while layers:
+        layers.pop()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "code, attempt",
+    [
+        ("wrong-type", lambda layers: shapes.receptive_field(layers).size),
+        ("sums-kernels", folds(lambda r, j, k, s, d: (r + k * d * j, j * s))),
+        ("sums-kernels", lambda layers: (sum(k for k, _, _ in layers), math.prod(s for _, s, _ in layers))),
+        ("jump-ignored", folds(lambda r, j, k, s, d: (r + d * (k - 1), j * s))),
+        ("jump-too-early", folds(lambda r, j, k, s, d: (r + d * (k - 1) * j * s, j * s))),
+        ("dilation-ignored", folds(lambda r, j, k, s, d: (r + (k - 1) * j, j * s))),
+        ("wrong-jump", lambda layers: (from_the_top(layers)[0], sum(s for _, s, _ in layers) or 1)),
+        ("modifies-input", empties),
+        ("wrong-value", lambda layers: (7, 1)),
+    ],
+)  # fmt: skip
+def test_field_names_the_mistake(code, attempt):
+    assert first_failure(check.field_of_stack(attempt)) == code
