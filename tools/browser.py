@@ -44,13 +44,22 @@ def screenshots(pages: list[Path], folder: Path, height: int = 1600) -> list[Pat
     """PNGs of the pages at 1280 px in light and dark and at 360 px, cut in slices of at most `height`."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    looks = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (360, "light"), "phone-dark": (360, "dark")}
+    looks = {
+        "light": (1280, "light"),
+        "dark": (1280, "dark"),
+        "phone": (360, "light"),
+        "phone-dark": (360, "dark"),
+    }
     with chromium() as browser:
         for page_path in pages:
             for look, (width, scheme) in looks.items():
-                context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+                context = browser.new_context(
+                    viewport={"width": width, "height": 900}, color_scheme=scheme
+                )
                 page = context.new_page()
-                page.add_init_script(f"localStorage.setItem('mode', '{scheme}'); localStorage.setItem('theme', '{scheme}')")
+                page.add_init_script(
+                    f"localStorage.setItem('mode', '{scheme}'); localStorage.setItem('theme', '{scheme}')"
+                )
                 page.goto(page_path.resolve().as_uri())
                 page.wait_for_load_state("networkidle")
                 # The whole page at once: its height becomes the window's, so that nothing scrolls.

@@ -58,6 +58,7 @@ class Book:
 
     folder: Path = ROOT / "book"
     bibliography: Path | None = None
+    lenient: bool = False  # let a link to a page that is not written yet stand as text
 
     @cached_property
     def documents(self) -> dict[str, str]:
@@ -354,11 +355,15 @@ class Converter:
 
     def label(self, label: str, line: int) -> Target:
         if label not in self.book.labels:
+            if self.book.lenient:
+                return Target(self.chapter.path.stem, label)
             raise self.error(line, f"nothing is labelled '{label}'")
         return self.book.labels[label]
 
     def title(self, document: str, line: int) -> str:
         if document not in self.book.documents:
+            if self.book.lenient:
+                return document
             raise self.error(line, f"there is no page '{document}'")
         return self.book.documents[document]
 

@@ -28,11 +28,17 @@ COMPANIONS = ("glossary", "references")  # so that terms and citations find thei
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("chapter", type=Path)
     parser.add_argument("--out", type=Path, help="folder for the page (kept between calls)")
-    parser.add_argument("--screenshots", action="store_true", help="write PNGs: light, dark and phone")
-    parser.add_argument("--force", action="store_true", help="run the cells even if nothing has changed")
+    parser.add_argument(
+        "--screenshots", action="store_true", help="write PNGs: light, dark and phone"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="run the cells even if nothing has changed"
+    )
     options = parser.parse_args()
 
     chapter = options.chapter.resolve()
@@ -83,10 +89,22 @@ def settings(source: Path, force: bool) -> dict:
     """Paths for a chapter that lies elsewhere; timing of the cells; and no failing on open references."""
     from myst_nb.core.execute import cache, direct
 
-    for module in (cache, direct):  # myst-nb leaves the cells' times out, jupyter-cache can record them
-        module.single_nb_execution = functools.partial(module.single_nb_execution, record_timing=True)
+    for module in (
+        cache,
+        direct,
+    ):  # myst-nb leaves the cells' times out, jupyter-cache can record them
+        module.single_nb_execution = functools.partial(
+            module.single_nb_execution, record_timing=True
+        )
     found = {
-        "suppress_warnings": ["myst.domains", "myst.xref_missing", "ref.doc", "ref.ref", "ref.term", "bibtex"],
+        "suppress_warnings": [
+            "myst.domains",
+            "myst.xref_missing",
+            "ref.doc",
+            "ref.ref",
+            "ref.term",
+            "bibtex",
+        ],
         "nb_execution_mode": "force" if force else "cache",
     }
     if source != ROOT:

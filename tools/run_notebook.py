@@ -28,9 +28,10 @@ def run_file(path: Path, solved: bool, timeout: int) -> tuple[Path, Run | None, 
         notebook = nbformat.read(path, as_version=4)
     else:
         from make_notebooks import make_notebook
+        from notebook_markdown import Book
 
         try:
-            notebook = make_notebook(path, solved=solved)
+            notebook = make_notebook(path, solved=solved, book=Book(path.parent, lenient=True))
         except ChapterError as error:
             return path, None, str(error)
     result = run(notebook, timeout)
@@ -58,7 +59,9 @@ def main() -> int:
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--student", action="store_true", help="exercises blank (the default)")
-    kind.add_argument("--solved", action="store_true", help="exercises solved; every check must pass")
+    kind.add_argument(
+        "--solved", action="store_true", help="exercises solved; every check must pass"
+    )
     parser.add_argument("--timeout", type=int, default=900, help="seconds that a cell may take")
     parser.add_argument("--verbose", action="store_true", help="print what the cells print")
     parser.add_argument("--jobs", type=int, default=1, help="notebooks that run at once")
@@ -69,7 +72,9 @@ def main() -> int:
 
     failures = 0
     with ProcessPoolExecutor(options.jobs) as pool:
-        waiting = [pool.submit(run_file, path, options.solved, options.timeout) for path in options.files]
+        waiting = [
+            pool.submit(run_file, path, options.solved, options.timeout) for path in options.files
+        ]
         for future in waiting:
             path, result, wrong = future.result()
             if options.verbose and result:

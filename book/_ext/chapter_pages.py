@@ -83,7 +83,9 @@ def sources_hash() -> str:
     jupyter-cache compares only the cells; it would go on showing the outputs of a package that has changed since.
     """
     digest = hashlib.sha256()
-    package = (path for path in (ROOT / "resnet_tutorial").rglob("*") if "__pycache__" not in path.parts)
+    package = (
+        path for path in (ROOT / "resnet_tutorial").rglob("*") if "__pycache__" not in path.parts
+    )
     results = (ROOT / "results").rglob("*")
     for path in sorted([*package, *results, ROOT / "requirements.txt"]):
         if path.is_file():
@@ -128,7 +130,9 @@ def setup(app: Sphinx) -> dict:
     # Jupyter Book always sets this; the extension that reads it is left out, as it speaks to other hosts.
     app.add_config_value("comments_config", {}, "")
     app.connect("config-inited", choose_cache)
-    app.connect("builder-inited", prepare_cache, priority=600)  # after myst-nb has read its settings
+    app.connect(
+        "builder-inited", prepare_cache, priority=600
+    )  # after myst-nb has read its settings
     app.connect("source-read", expand_chapter)
     app.add_directive("exercise", ExerciseDirective)
     app.connect("doctree-read", frame_exercises)

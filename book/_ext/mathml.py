@@ -40,7 +40,9 @@ def visit_inline(translator, node: nodes.math) -> None:
 
 def visit_block(translator, node: nodes.math_block) -> None:
     attributes = {"class": "math notranslate nohighlight", "tabindex": "0", "role": "group"}
-    translator.body.append(translator.starttag(node, "div", **{"aria-label": "Formula"}, **attributes))
+    translator.body.append(
+        translator.starttag(node, "div", **{"aria-label": "Formula"}, **attributes)
+    )
     translator.body.append(to_mathml(node.astext(), True, node))
     if node["number"]:
         number = get_node_equation_number(translator, node)

@@ -35,7 +35,9 @@ def configure_repository(app: Sphinx, config: Config) -> None:
     config.html_theme_options["repository_branch"] = links.branch
 
 
-def add_buttons(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree) -> None:
+def add_buttons(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree
+) -> None:
     """`html-page-context`: buttons in the place of the theme's."""
     buttons = [
         button
