@@ -104,7 +104,7 @@ def _check_dilation(conv_output_size, expect) -> None:
 
 @exercise(
     "pixels_seen", chapter=2, number=2, title="Count the pixels that are seen",
-    difficulty=3, importance=3, minutes=15, points=3,
+    difficulty=3, importance=3, minutes=10, points=3,
     solution="resnet_tutorial.solutions.chapter02:pixels_seen",
 )  # fmt: skip
 def check_pixels_seen(pixels_seen, expect):
@@ -259,7 +259,7 @@ def check_conv_params(conv_params, expect):
 
 @exercise(
     "field_of_stack", chapter=2, number=6, title="Compute the receptive field of a stack",
-    difficulty=3, importance=4, minutes=15, points=3,
+    difficulty=3, importance=4, minutes=10, points=3,
     solution="resnet_tutorial.solutions.chapter02:field_of_stack",
 )  # fmt: skip
 def check_field_of_stack(field_of_stack, expect):

@@ -56,21 +56,21 @@ def kernel_positions(
         first_pixel: leave out everything to the left of this pixel and draw, in addition,
             the position after the last one, which does not fit.
     """
-    windows = [Window(*window) for window in windows]
+    rows = [Window(*window) for window in windows]
     cropped = first_pixel is not None
-    start = first_pixel if cropped else min(-window.padding for window in windows)
-    stop = max(window.size + window.padding for window in windows) + (1 if cropped else 0)
-    heights = [2.35 + _ROW * (_first_rows(window, start)[1] + cropped) for window in windows]
+    start = min(-row.padding for row in rows) if first_pixel is None else first_pixel
+    stop = max(row.size + row.padding for row in rows) + (1 if cropped else 0)
+    heights = [2.35 + _ROW * (_first_rows(row, start)[1] + cropped) for row in rows]
     figure, axes = new_figure(
         _CELL * (stop - start + _MARGIN), _CELL * sum(heights), len(windows), 1, squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
     figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0, hspace=0)
-    for ax, window, height in zip(axes.flat, windows, heights, strict=True):
+    for ax, row, height in zip(axes.flat, rows, heights, strict=True):
         ax.set_axis_off()
         ax.set_xlim(start - 0.05, stop + _MARGIN - 0.05)
         ax.set_ylim(-height + 0.95, 0.95)
-        _draw_window(ax, window, start, cropped)
+        _draw_window(ax, row, start, cropped)
     return Drawing(figure, alt, caption)
 
 
@@ -287,7 +287,7 @@ def path_shares(depths: Sequence[int] = (1, 3, 10)) -> Drawing:
     counts = []
     for depth, colour in zip(depths, LINES, strict=False):
         shares = _path_shares(depth)
-        counts.append(f"{depth} layers reach {len(shares)} pixels")
+        counts.append(f"{depth} layer{'s reach' if depth > 1 else ' reaches'} {len(shares)} pixels")
         axes.plot(
             range(-depth, depth + 1), shares, "o-", color=colour, markersize=3.5,
             label=f"{depth} layer{'s' * (depth > 1)}, field {2 * depth + 1}",
