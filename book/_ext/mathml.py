@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from html import escape
-from xml.etree.ElementTree import ParseError, fromstring
+from xml.etree.ElementTree import fromstring
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
+
+# Delimiters that the converter leaves as commands after `\big` and its sisters.
+DELIMITERS = {
+    r"\lceil": "⌈", r"\rceil": "⌉", r"\lfloor": "⌊", r"\rfloor": "⌋", r"\langle": "⟨", r"\rangle": "⟩",
+    r"\lvert": "|", r"\rvert": "|", r"\lVert": "‖", r"\rVert": "‖",
+}  # fmt: skip
 
 LOGGER = logging.getLogger(__name__)
 
@@ -22,8 +28,9 @@ def to_mathml(latex: str, display: bool, node: nodes.Node) -> str:
         source = rf"\begin{{aligned}}{source}\end{{aligned}}"
     try:
         markup = convert(source, display="block" if display else "inline")
+        markup = re.sub(r">(\\[A-Za-z]+)<", lambda m: f">{DELIMITERS.get(m[1], m[1])}<", markup)
         fromstring(markup)
-    except (ParseError, Exception) as error:  # the converter raises a class of its own per fault
+    except Exception as error:  # the converter raises a class of its own per fault
         LOGGER.warning("formula %r: %s %s", latex, type(error).__name__, error, location=node)
         return f"<code>{escape(latex)}</code>"
     if unknown := re.findall(r"\\[A-Za-z]+", re.sub(r"<[^>]*>", "", markup)):
