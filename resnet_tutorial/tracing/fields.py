@@ -1,0 +1,84 @@
+"""How the receptive field grows from operation to operation.
+
+A value's field is one ``ReceptiveField`` (size and jump, in input pixels) per spatial axis,
+``"all"`` once something has looked at the whole image, or ``None`` where there is no image.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..shapes import ReceptiveField
+from .records import WHOLE_IMAGE, Field, Shape
+
+
+def initial(shape: Shape) -> Field:
+    """Return the field of an input: one pixel, for ``(N, C, L)`` up to ``(N, C, D, H, W)``."""
+    axes = len(shape) - 2
+    return (ReceptiveField(1, 1),) * axes if 1 <= axes <= 3 else None
+
+
+def after(
+    name: str, settings: dict[str, Any], fields: list[Field], inputs: list[Shape], output: Shape
+) -> Field:
+    """Return the field of an operation's output.
+
+    Where branches meet, the output sees the largest of what they see.
+    """
+    field = widest(fields)
+    if field is None or field == WHOLE_IMAGE:
+        return field
+    axes = len(field)
+    if name in ("linear", "matmul"):
+        return WHOLE_IMAGE
+    if name.startswith("adaptive_"):
+        return _adaptive(field, inputs[0][-axes:], output[-axes:])
+    if "kernel_size" in settings and not name.startswith("conv_transpose"):
+        kernel, stride = settings["kernel_size"], settings["stride"]
+        dilation = settings.get("dilation", (1,) * axes)
+        if not len(kernel) == len(stride) == len(dilation) == axes:
+            return None
+        return tuple(
+            axis.through(k, s, d) for axis, k, s, d in zip(field, kernel, stride, dilation, strict=True)
+        )
+    if name in ("mean", "sum", "amax", "max") and len(output) < axes + 2 or output[-axes:] == (1,) * axes:
+        return WHOLE_IMAGE if inputs[0][-axes:] != output[-axes:] else field
+    if name == "getitem":
+        return _indexed(field, settings["index"], len(inputs[0]))
+    if output[-axes:] == inputs[0][-axes:] or name in ("flatten", "view", "reshape", "pad", "squeeze"):
+        return field
+    return None  # an operation that moves pixels in a way which this module does not know
+
+
+def widest(fields: list[Field]) -> Field:
+    """Return the larger of several fields, axis by axis."""
+    known = [field for field in fields if field is not None]
+    if WHOLE_IMAGE in known:
+        return WHOLE_IMAGE
+    if not known or len({len(field) for field in known}) > 1:
+        return known[0] if known else None
+    return tuple(
+        ReceptiveField(max(axis.size for axis in axes), max(axis.jump for axis in axes))
+        for axes in zip(*known, strict=True)
+    )
+
+
+def _adaptive(field: tuple[ReceptiveField, ...], before: Shape, after: Shape) -> Field:
+    if after == before:
+        return field
+    if all(size == 1 for size in after):
+        return WHOLE_IMAGE
+    steps = zip(field, before, after, strict=True)
+    return tuple(axis.through(max(1, -(-old // new)), max(1, old // new)) for axis, old, new in steps)
+
+
+def _indexed(field: tuple[ReceptiveField, ...], index: Any, dimensions: int) -> Field:
+    """Follow ``x[:, :, ::2, ::2]``: what is seen stays, what is skipped widens the jump."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if len(parts) > dimensions or not all(isinstance(part, slice) for part in parts):
+        return None
+    parts = (*parts, *(slice(None),) * (dimensions - len(parts)))
+    steps = [part.step or 1 for part in parts[-len(field) :]]
+    return tuple(
+        ReceptiveField(axis.size, axis.jump * abs(step)) for axis, step in zip(field, steps, strict=True)
+    )
