@@ -1,0 +1,33 @@
+"""Ctrl-C, and the stop button of a notebook, end a run between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+
+class StopBetweenSteps:
+    """Inside the `with` block, the first interrupt only sets `asked`; the second one raises.
+
+    A step that is cut in the middle would leave half of the weights updated.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before = {}
+
+    def __enter__(self) -> StopBetweenSteps:
+        # Only the main thread may handle signals; elsewhere an interrupt stays what it was.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

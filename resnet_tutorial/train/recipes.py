@@ -1,0 +1,139 @@
+"""Recipes: every choice of a training run that is not the network or the data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+SCHEDULES = ("steps", "one-cycle")
+PADDINGS = ("zero", "reflect")
+MEANS = ("channel", "pixel")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The choices of one training run.
+
+    Attributes:
+        name: what the recipe is called in records.
+        batch_size: images per step.
+        epochs: passes over the training images, unless `iterations` is given.
+        iterations: steps in all; 0 means that `epochs` decides.
+        peak_lr: the highest learning rate of the schedule.
+        schedule: ``"steps"`` divides by 10 after 1/2 and 3/4 of the run;
+            ``"one-cycle"`` rises in a line, then falls along half a cosine to zero.
+        rise: the share of the run in which ``"one-cycle"`` rises.
+        warmup_lr: train at this rate until the training error is below 80 %; 0 means no warm-up.
+        momentum, nesterov: of SGD.
+        weight_decay: the L2 penalty's factor.
+        decay_all: also decay biases and batch norm's weights, as the ResNet paper does.
+        label_smoothing: the share of the target that is spread over all classes.
+        average: per-step decay of the moving average of the weights; 0 means no average.
+        pad: the largest shift of the random crop, in pixels; 0 turns cropping off.
+        padding: what lies beyond the edge: ``"zero"`` (the mean colour) or ``"reflect"``.
+        flip: mirror every second image, at random.
+        mean: subtract the mean of each ``"channel"`` or of each ``"pixel"``.
+        divide_by_std: divide each channel by its standard deviation.
+        holdout: training images that are set aside as the validation set.
+    """
+
+    name: str
+    batch_size: int = 128
+    epochs: int = 15
+    iterations: int = 0
+    peak_lr: float = 0.2
+    schedule: str = "one-cycle"
+    rise: float = 0.2
+    warmup_lr: float = 0.0
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    decay_all: bool = False
+    label_smoothing: float = 0.0
+    average: float = 0.0
+    pad: int = 4
+    padding: str = "reflect"
+    flip: bool = True
+    mean: str = "channel"
+    divide_by_std: bool = True
+    holdout: int = 5000
+
+    def __post_init__(self) -> None:
+        checks = {
+            "batch_size must be 1 or more": self.batch_size >= 1,
+            "epochs and iterations must not be negative": min(self.epochs, self.iterations) >= 0,
+            "epochs or iterations must be 1 or more": self.epochs or self.iterations,
+            "peak_lr must be above 0": self.peak_lr > 0,
+            f"schedule must be one of {', '.join(SCHEDULES)}": self.schedule in SCHEDULES,
+            "rise must be from 0 to 1": 0 <= self.rise <= 1,
+            "momentum must be from 0 to below 1": 0 <= self.momentum < 1,
+            "nesterov needs a momentum above 0": self.momentum > 0 or not self.nesterov,
+            "label_smoothing must be from 0 to below 1": 0 <= self.label_smoothing < 1,
+            "average must be from 0 to below 1": 0 <= self.average < 1,
+            "pad must be from 0 to 16": 0 <= self.pad <= 16,
+            f"padding must be one of {', '.join(PADDINGS)}": self.padding in PADDINGS,
+            f"mean must be one of {', '.join(MEANS)}": self.mean in MEANS,
+            "holdout must not be negative": self.holdout >= 0,
+        }
+        for sentence, holds in checks.items():
+            if not holds:
+                raise ValueError(f"Recipe {self.name!r}: {sentence}.")
+
+    def but(self, **changes) -> Recipe:
+        """Return this recipe with some choices changed, for example ``FAST.but(peak_lr=0.1)``.
+
+        Raises:
+            ValueError: there is no such choice, or the value is not allowed.
+        """
+        known = {field.name for field in dataclasses.fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise ValueError(f"A recipe has no {', '.join(unknown)}; it has "
+                             f"{', '.join(sorted(known))}.")
+        return dataclasses.replace(self, **changes)
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of step number `step` (from 0) of `steps`."""
+        if self.schedule == "steps":
+            # 32,000 and 48,000 of the paper's 64,000 iterations.
+            return self.peak_lr * (0.1 if 2 * step >= steps else 1) * (
+                0.1 if 4 * step >= 3 * steps else 1)
+        rising = self.rise * steps
+        if step < rising:
+            return self.peak_lr * (step + 1) / (math.floor(rising) + 1)
+        progress = (step - rising) / (steps - rising)
+        return self.peak_lr * (1 + math.cos(math.pi * progress)) / 2
+
+
+FAST = Recipe("fast")
+
+PAPER = Recipe(
+    "paper",
+    iterations=64_000,
+    epochs=0,
+    peak_lr=0.1,
+    schedule="steps",
+    nesterov=False,
+    weight_decay=1e-4,
+    decay_all=True,
+    padding="zero",
+    mean="pixel",
+    divide_by_std=False,
+)
+# The paper's extra for 110 layers: start at 0.01, or training may not get going at all.
+PAPER_110 = PAPER.but(name="paper-110", warmup_lr=0.01)
+
+RECIPES = {recipe.name: recipe for recipe in (FAST, PAPER, PAPER_110)}
+
+
+def get_recipe(recipe: str | Recipe) -> Recipe:
+    """Return the recipe of that name; a `Recipe` is returned as it is.
+
+    Raises:
+        ValueError: there is no recipe of that name.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ValueError(f"There is no recipe {recipe!r}; choose one of {', '.join(RECIPES)}.")
+    return RECIPES[recipe]
