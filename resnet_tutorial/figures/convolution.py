@@ -172,8 +172,8 @@ def stage_costs(
     Args:
         stages: channels and side of the map, one pair a stage.
     """
-    figure, axes = new_figure(6.0, 2.9, 1, 2)
-    names = [f"{channels}×{side}×{side}" for channels, side in stages]
+    figure, axes = new_figure(4.9, 2.9, 1, 2)
+    names = [f"{channels}\n{side}×{side}" for channels, side in stages]
     values = (
         ("Parameters (millions)", [conv_params(c, c, 3) / 1e6 for c, _ in stages], FILL["conv1x1"]),
         (
@@ -189,9 +189,7 @@ def stage_costs(
         ax.bar_label(
             bars, [f"{h:.2f}" if h < 10 else f"{h:.0f}" for h in heights], fontsize=9, padding=2
         )
-        ax.set_xticks(
-            range(len(stages)), names, fontsize=9, rotation=28, ha="right", rotation_mode="anchor"
-        )
+        ax.set_xticks(range(len(stages)), names, fontsize=9)
         ax.set_ylim(0, max(heights) * 1.16)
         ax.set_title(title, loc="left")
         ax.grid(axis="x", visible=False)
@@ -200,7 +198,7 @@ def stage_costs(
         "Two bar charts over the four stages. The parameters of a 3 by 3 convolution quadruple from each "
         f"stage to the next, from {values[0][1][0]:.2f} to {values[0][1][-1]:.2f} million; its "
         f"multiply-accumulates stay at {values[1][1][0]:.0f} million in every stage.",
-        "One 3×3 convolution in each of the four stages, with as many channels out as in.",
+        "One 3×3 convolution in each stage. Below the bars: channels, in and out, and the size of the map.",
     )
 
 

@@ -8,22 +8,23 @@ from ..shapes import conv_output_size
 def pixels_seen(
     size: int, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> int:
-    """Return how many of the ``size`` pixels of a row reach at least one output.
+    """Return how many of the ``size`` pixels of a row some output reads.
 
     Padding is not a pixel: only positions from 0 to ``size - 1`` count.
     """
     seen = set()
-    for output in range(conv_output_size(size, kernel_size, stride, padding, dilation)):
+    outputs = conv_output_size(size, kernel_size, stride, padding, dilation)
+    for output in range(outputs):
         for tap in range(kernel_size):
             seen.add(output * stride - padding + tap * dilation)
     return len(seen & set(range(size)))
 
 
 def sizes_that_give_seven() -> tuple[int, int]:
-    """Return the smallest and the largest image side that a ResNet turns into a map of side 7."""
+    """Return the smallest and the largest image side that end as 7."""
 
     def last_map(side: int) -> int:
-        for _ in range(5):  # conv1, the pooling, and the first block of stages 2, 3 and 4
+        for _ in range(5):  # conv1, the pooling, and stages 2, 3 and 4
             side = conv_output_size(side, kernel_size=3, stride=2, padding=1)
         return side
 
@@ -32,19 +33,19 @@ def sizes_that_give_seven() -> tuple[int, int]:
 
 
 def find_shrinking_layer() -> tuple[int, int]:
-    """Return the index of the layer that changes the size, and the padding that keeps it."""
-    # Taps at 0, 2 and 4: the kernel spans 2 (3 - 1) + 1 = 5 pixels, so two are needed at either end.
+    """Return the index of the layer at fault, and the padding that mends it."""
+    # Its taps stand at 0, 2 and 4: five pixels, so two are needed at either end.
     return 2, 2
 
 
 def field_of_stack(layers: list[tuple[int, int, int]]) -> tuple[int, int]:
-    """Return the receptive field of a stack, and its jump, in input pixels along one axis.
+    """Return the receptive field's size, and the jump, in input pixels.
 
-    Each layer is ``(kernel_size, stride, dilation)``, the first layer first.
+    Each layer is ``(kernel_size, stride, dilation)``, the first one first.
     Without a layer a value sees itself: ``(1, 1)``.
     """
     size, jump = 1, 1
     for kernel_size, stride, dilation in layers:
-        size += dilation * (kernel_size - 1) * jump  # the taps stand `jump` input pixels apart
+        size += dilation * (kernel_size - 1) * jump  # a step is one jump
         jump *= stride
     return size, jump
