@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="continue from the checkpoint in --out, if any")
     add("--curve-on", default="val", choices=CURVES,
         help="what to measure after every epoch; test is for showing, never for choosing")
-    add("--holdout", type=int, help="training images to hold out; default: what the recipe says")
+    add("--holdout", type=float, metavar="SHARE", help="training images to hold out; default: what the recipe says")
     add("--weights", action="store_true", help="record the weights too (small networks)")
     add("--device", help="default: a GPU where there is one")
     add("--threads", type=int, help="processor threads")

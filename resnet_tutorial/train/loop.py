@@ -99,7 +99,7 @@ class Sums:
 def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *,
         epochs: int | None = None, seed: int = 0, device: str | torch.device | None = None,
         out: str | Path | None = None, resume: bool = False, curve_on: str = "val",
-        holdout: int | None = None, precision: str = "auto", compile: str | bool = "auto",
+        holdout: float | None = None, precision: str = "auto", compile: str | bool = "auto",
         save_every: float = 60.0, progress: str = "auto") -> History:
     """Train `model` in place and return what was measured.
 
@@ -114,7 +114,7 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
         resume: continue from the newest checkpoint in `out`; without one, start.
         curve_on: measure after every epoch on ``"val"`` (the held-out images), on ``"test"``
             (for showing curves, never for choosing), or on ``"none"``.
-        holdout: how many training images are held out; None leaves it to the recipe.
+        holdout: the share of the training images that is held out; None leaves it to the recipe.
         precision: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         compile: True, False, or ``"auto"``: where it is there and the run is long enough.
         save_every: seconds between two checkpoints; 0 saves after every step.
@@ -225,16 +225,14 @@ def _choose_device(device) -> torch.device:
 
 def _place(data: ImageSet, recipe: Recipe, seed: int, device: torch.device) -> Images:
     """Split off the validation images, and put everything on the device, once."""
-    if recipe.holdout >= len(data.train_labels):
-        raise ValueError(f"holdout={recipe.holdout} leaves none of the {len(data.train_labels)} "
-                         "training images; set a smaller one.")
     images, labels = (torch.from_numpy(a).to(device) for a in (data.train_images, data.train_labels))
     labels = labels.long()
     pixels = measure_pixels(images, recipe)
-    if recipe.holdout:
+    held_out = round(recipe.holdout * len(labels))
+    if held_out:
         # The split is the same for every seed, so that runs can be compared.
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).to(device)
-        val, train = order[:recipe.holdout], order[recipe.holdout:]
+        val, train = order[:held_out], order[held_out:]
     else:
         val, train = torch.arange(0, device=device), slice(None)
     test = torch.from_numpy(data.test_images).to(device)
