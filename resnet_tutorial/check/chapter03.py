@@ -218,7 +218,8 @@ _FAULTS = (
         "branch-relu", "relu-before-add",
         "none of the {total} outputs is smaller than the shortcut's value (in a right block "
         "{right_below} are): a ReLU stands on the branch before the addition, and the block can only add.",
-        "End the branch with the second batch norm. The ReLU comes after the addition.",
+        "End the branch with the second batch norm; the ReLU comes after the addition. "
+        "(An in-place addition after that ReLU would make backward() fail as well.)",
     ),
     _Fault(
         "no-final-relu", "missing-final-relu",
