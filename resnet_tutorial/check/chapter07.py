@@ -1,0 +1,653 @@
+"""Checks of chapter 7, ResNeXt.
+
+Where a number or an output is wrong, the checks compare it with what each likely slip gives, and
+name the slip that fits.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import shapes
+from ..blocks import Bottleneck as Reference
+from ..blocks import needs_projection
+from .core import exercise
+
+_CLOSE = 1e-9  # tensors are compared in float64
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=_CLOSE)
+
+
+def _is_int(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _randn(*size: int) -> Tensor:
+    return torch.randn(*size, dtype=torch.float64)
+
+
+# --- 7.1 -------------------------------------------------------------------------------------
+
+
+@exercise(
+    "grouped_conv", chapter=7, number=1, title="Write a grouped convolution",
+    difficulty=2, importance=5, minutes=10, points=2,
+    solution="resnet_tutorial.solutions.chapter07:grouped_conv",
+)  # fmt: skip
+def check_grouped_conv(grouped_conv, expect):
+    """Equal to F.conv2d(groups=...) for several shapes, strides and paddings."""
+    for channels, filters, groups, kernel, stride, padding, size in (
+        (8, 12, 4, 3, 1, 1, (6, 5)), (8, 8, 2, 3, 2, 1, (7, 8)), (6, 6, 6, 3, 1, 0, (5, 6)),
+        (5, 3, 1, 1, 1, 0, (4, 4)), (6, 4, 2, 5, 3, 2, (9, 7)),
+    ):  # fmt: skip
+        x = _randn(2, channels, *size).requires_grad_()
+        weight = _randn(filters, channels // groups, kernel, kernel).requires_grad_()
+        before = x.detach().clone(), weight.detach().clone()
+        y = grouped_conv(x, weight, groups, stride, padding)
+        call = (
+            f"{channels} channels to {filters} in groups={groups} with a {kernel}×{kernel} kernel, "
+            f"stride={stride}, padding={padding}"
+        )
+        if not (
+            _grouped_shape(y, x, weight, groups, stride, padding, call, expect)
+            and _grouped_values(y, x, weight, groups, stride, padding, call, expect)
+            and expect(
+                torch.equal(x.detach(), before[0]) and torch.equal(weight.detach(), before[1]),
+                "input-modified", f"{call}: the input or the weight was changed in place.",
+                hint="Slice, convolve, concatenate; write into nothing that was handed to you.",
+            )
+        ):  # fmt: skip
+            return
+        if not expect(
+            y.requires_grad, "gradient-cut", f"{call}: no gradient can get back.",
+            hint="Leave out .detach(), .data and torch.no_grad(), and do not build the result with torch.tensor.",
+        ):  # fmt: skip
+            return
+        direction = torch.randn_like(y)
+        mine = torch.autograd.grad(y, (x, weight), direction, allow_unused=True)
+        right = torch.autograd.grad(
+            F.conv2d(x, weight, None, stride, padding, 1, groups), (x, weight), direction
+        )
+        if not expect(
+            all(m is not None and _same(m, r) for m, r in zip(mine, right, strict=True)), "gradient-cut",
+            f"{call}: the output is right, but not the gradient of input and weight.",
+            hint="Leave out .detach(), .data and torch.no_grad().",
+        ):  # fmt: skip
+            return
+
+
+def _grouped_shape(y, x, weight, groups, stride, padding, call, expect) -> bool:
+    wanted = F.conv2d(x, weight, None, stride, padding, 1, groups).shape
+    if not expect(
+        isinstance(y, Tensor) and y.dim() == 4, "wrong-type",
+        f"{call} gave {f'a tensor with {y.dim()} axes' if isinstance(y, Tensor) else type(y).__name__}; "
+        f"a tensor of four axes is asked for.",
+        hint="Concatenate the pieces along the channels: torch.cat(pieces, dim=1).",
+    ):  # fmt: skip
+        return False
+    filters = weight.shape[0]
+    code, hint = {
+        filters // groups: ("groups-summed", "The groups' outputs stand side by side: torch.cat, not a sum."),
+        filters * groups: ("weight-not-split", "Each group has filters of its own: slice the weight's first axis too."),
+    }.get(y.shape[1], ("wrong-shape", "torch.cat(pieces, dim=1) puts channels beside channels."))  # fmt: skip
+    if y.shape[1] == filters and y.shape[0] == x.shape[0]:
+        code = "wrong-size"
+        hint = "Hand stride and padding on to every F.conv2d."
+    return expect(
+        y.shape == wanted, code, f"{call}: the result is {tuple(y.shape)}, not {tuple(wanted)}.", hint=hint
+    )
+
+
+def _grouped_values(y, x, weight, groups, stride, padding, call, expect) -> bool:
+    options = {"stride": stride, "padding": padding, "groups": groups}
+    wanted = F.conv2d(x, weight, **options)
+    y = y.detach().to(wanted.dtype)
+    if _same(y, wanted):
+        return expect(True, "wrong-value", "")
+    filters = weight.shape[0]
+    order_in = torch.arange(x.shape[1]).view(-1, groups).t().reshape(-1)
+    order_out = torch.arange(filters).view(-1, groups).t().reshape(-1)
+    interleaved = F.conv2d(x[:, order_in], weight, **options)
+    both = F.conv2d(x[:, order_in], weight[order_out], **options)
+    back = torch.empty_like(both)
+    back[:, order_out] = both
+    strided_filters = F.conv2d(x, weight[order_out], **options)
+    slips = (
+        ((interleaved, both, back, strided_filters), "groups-interleaved",
+         "the groups were made of every groups-th channel; a group is a run of neighbouring channels.",
+         "The first group has channels 0 to channels / groups - 1: x.chunk(groups, dim=1)."),
+        ((wanted.view(wanted.shape[0], groups, -1, *wanted.shape[2:]).flip(1).flatten(1, 2),), "groups-reordered",
+         "the groups' outputs are right, but stand in another order.",
+         "Concatenate in the order of the slices."),
+        ((wanted.view(wanted.shape[0], groups, -1, *wanted.shape[2:]).transpose(1, 2).flatten(1, 2),),
+         "groups-reordered", "the groups' outputs are right, but interleaved.",
+         "torch.cat(pieces, dim=1), not torch.stack and a reshape."),
+        ((F.conv2d(x, weight[: filters // groups].repeat(groups, 1, 1, 1), **options),), "weights-shared",
+         "every group was convolved with the first group's filters.",
+         "Group i has the i-th slice of the weight's first axis."),
+        ((F.conv2d(x[:, : weight.shape[1]].repeat(1, groups, 1, 1), weight, **options),), "input-shared",
+         "every group was given the first group's channels.",
+         "Group i has the i-th slice of the input's channels."),
+    )  # fmt: skip
+    for candidates, code, message, hint in slips:
+        if any(_same(y, candidate) for candidate in candidates):
+            return expect(False, code, f"{call}: {message}", hint=hint)
+    return expect(
+        False, "wrong-value",
+        f"{call}: {int((~torch.isclose(y, wanted)).sum())} of {y.numel()} values differ from those of "
+        f"F.conv2d(..., groups={groups}), by up to {(y - wanted).abs().max():.2g}.",
+        hint="Compare your first output channels with F.conv2d(x[:, :n], weight[:m]) for the first group.",
+    )  # fmt: skip
+
+
+# --- 7.2 -------------------------------------------------------------------------------------
+
+
+@exercise(
+    "bottleneck_width", chapter=7, number=2, title="Compute the width of a block",
+    difficulty=1, importance=5, minutes=5, points=1,
+    solution="resnet_tutorial.solutions.chapter07:bottleneck_width",
+)  # fmt: skip
+def check_bottleneck_width(bottleneck_width, expect):
+    """The networks' own widths, then cases in which a group's width is rounded down."""
+    cases = (
+        (64, 1, 64), (512, 1, 64), (64, 32, 4), (128, 32, 4), (512, 32, 4), (64, 64, 4), (256, 32, 8),
+        (128, 1, 128), (64, 8, 14), (64, 4, 24), (48, 8, 14), (40, 3, 5), (16, 32, 4),
+    )  # fmt: skip
+    for planes, groups, base_width in cases:
+        right = shapes.bottleneck_width(planes, groups, base_width)
+        got = bottleneck_width(planes, groups, base_width)
+        call = f"bottleneck_width({planes}, {groups}, {base_width})"
+        if not expect(
+            _is_int(got), "wrong-type",
+            f"{call} gave {got!r}, a {type(got).__name__}; channels are counted in whole numbers.",
+            hint="int(…) rounds down, and so does //. Return the number, do not print it.",
+        ):  # fmt: skip
+            return
+        code, hint = {
+            right // groups: ("one-group-only", "That is one group. There are groups of them."),
+            planes: ("base-width-ignored", "planes × base_width / 64 channels a group."),
+            planes * groups: ("base-width-ignored", "planes × base_width / 64 channels a group."),
+            base_width * groups: ("planes-ignored", "base_width holds at planes=64; a group grows with planes."),
+            planes * base_width * groups // 64: (
+                "rounded-last", "Round the width of one group first: every group has the same whole number."),
+            planes * base_width * groups: ("not-scaled", "Divide by 64: base_width is meant for planes=64."),
+            planes // groups: ("groups-divide", "More groups make the block wider: multiply by groups."),
+            planes * base_width // 64 // groups: (
+                "groups-divide", "base_width is already the width of one group: multiply by groups."),
+            round(planes * base_width / 64) * groups: ("rounded-up", "A group's width is rounded down."),
+            -(-planes * base_width // 64) * groups: ("rounded-up", "A group's width is rounded down."),
+        }.get(got, ("wrong-value", "int(planes × base_width / 64), then times groups."))  # fmt: skip
+        if not expect(got == right, code, f"{call} gave {got}, not {right}.", hint=hint):
+            return
+    expect(
+        bottleneck_width(256) == 256, "wrong-default",
+        f"bottleneck_width(256) gave {bottleneck_width(256)}; without groups and base_width it is ResNet's, 256.",
+        hint="The defaults groups=1 and base_width=64 stand in the signature: leave them there.",
+    )  # fmt: skip
+
+
+# --- 7.3 -------------------------------------------------------------------------------------
+
+
+def _count(in_channels: int, width: int, groups: int, out_channels: int, projected: bool) -> int:
+    """Return the parameters of a bottleneck with batch norms and without biases."""
+    if width % groups or width < 1:
+        return -1
+    convolutions = in_channels * width + 9 * width * width // groups + width * out_channels
+    norms = 4 * width + 2 * out_channels
+    return convolutions + norms + projected * (in_channels * out_channels + 2 * out_channels)
+
+
+@exercise(
+    "resnext_block", chapter=7, number=3, title="Turn the Bottleneck into ResNeXt's block",
+    difficulty=3, importance=5, minutes=15, points=3,
+    solution="resnet_tutorial.blocks:Bottleneck", given=("forward",),
+)  # fmt: skip
+def check_resnext_block(Bottleneck, expect):
+    """Parameters, shapes, the path of x, then the values on the same weights in both modes."""
+    counted = [
+        _block_parameters(Bottleneck, expect, *case)
+        for case in ((48, 16, 1, 16, 32), (64, 16, 1, 16, 32), (48, 16, 2, 4, 40), (24, 8, 1, 1, 64))
+    ]
+    if not all(counted):
+        return
+    # 16 channels in, out and between would not tell the kernels apart: here all shapes differ.
+    for in_channels, planes, stride, groups, base_width, version, size in (
+        (64, 16, 1, 16, 32, "v1.5", (7, 6)), (48, 16, 1, 16, 32, "v1.5", (6, 6)),
+        (48, 16, 2, 4, 40, "v1.5", (9, 8)), (64, 16, 2, 16, 32, "v1.5", (8, 7)),
+        (48, 16, 2, 16, 32, "v1", (8, 8)), (48, 16, 2, 1, 64, "v1.5", (7, 7)),
+    ):  # fmt: skip
+        block = Bottleneck(
+            in_channels, planes, stride, groups=groups, base_width=base_width, version=version
+        )
+        call = (
+            f"Bottleneck({in_channels}, {planes}, {stride}, groups={groups}, base_width={base_width}, "
+            f"version={version!r})"
+        )
+        case = _BlockCase(block, Reference(in_channels, planes, stride, None, groups, base_width, version))
+        if not case.holds(call, _randn(3, in_channels, *size), expect):
+            return
+    _check_handed_shortcut(Bottleneck, expect)
+
+
+def _block_parameters(Bottleneck, expect, in_channels, planes, stride, groups, base_width) -> bool:
+    call = f"Bottleneck({in_channels}, {planes}, {stride}, groups={groups}, base_width={base_width})"
+    block = Bottleneck(in_channels, planes, stride, groups=groups, base_width=base_width)
+    if not expect(
+        isinstance(block, nn.Module), "not-a-module", f"{call} is a {type(block).__name__}.",
+        hint="class Bottleneck(nn.Module), with super().__init__() first.",
+    ):  # fmt: skip
+        return False
+    out, width = 4 * planes, shapes.bottleneck_width(planes, groups, base_width)
+    projected = needs_projection(in_channels, out, stride)
+    right = _count(in_channels, width, groups, out, projected)
+    got = sum(p.numel() for p in block.parameters())
+    biases = 2 * width + out
+    one = width // groups
+    slips: dict[int, tuple[str, str]] = {}
+    for count, code, hint in (
+        (_count(in_channels, width, 1, out, projected), "groups-ignored",
+         "Hand groups on to the 3×3 convolution: conv3x3(width, width, stride, groups)."),
+        (_count(in_channels, width, one, out, projected), "groups-as-width",
+         f"nn.Conv2d's groups is how many groups there are, {groups}, not the {one} channels of one."),
+        (_count(in_channels, width, base_width, out, projected), "groups-as-width",
+         f"nn.Conv2d's groups is how many groups there are, {groups}, not base_width."),
+        (_count(in_channels, planes, groups, out, projected), "width-is-planes",
+         "The 3×3 has bottleneck_width(planes, groups, base_width) channels."),
+        (_count(in_channels, planes, 1, out, projected), "width-is-planes",
+         "The 3×3 has bottleneck_width(planes, groups, base_width) channels."),
+        (_count(in_channels, base_width * groups, groups, out, projected), "width-not-scaled",
+         "base_width holds at planes=64; a group's width grows with planes."),
+        (_count(in_channels, one, 1, out, projected), "one-group-only",
+         "All groups together have groups × the width of one."),
+        (_count(in_channels, width, groups, 2 * width, needs_projection(in_channels, 2 * width, stride)),
+         "expansion-of-width", "The output has 4 × planes channels, whatever the width between."),
+        (_count(in_channels, width, groups, 4 * width, needs_projection(in_channels, 4 * width, stride)),
+         "expansion-of-width", "The output has 4 × planes channels, whatever the width between."),
+        (right + biases, "bias-before-bn", "bias=False: the batch norm that follows subtracts any bias."),
+        (right + biases + projected * out, "bias-before-bn",
+         "bias=False: the batch norm that follows subtracts any bias."),
+        (_count(in_channels, width, groups, out, not projected),
+         "missing-projection" if projected else "needless-projection",
+         "A projection stands where stride or channels change, and nowhere else."),
+    ):  # fmt: skip
+        slips.setdefault(count, (code, hint))
+    code, hint = slips.get(
+        got, ("wrong-parameters", "Three convolutions, each with a batch norm, and the projection where needed.")
+    )
+    return expect(
+        got == right, code,
+        f"{call} has {got:,} parameters; with {groups} groups of {one} channels each it has {right:,}.",
+        hint=hint,
+    )  # fmt: skip
+
+
+class _BlockCase:
+    """A learner's block beside the book's, which gets the same kernels."""
+
+    def __init__(self, block: nn.Module, reference: Reference) -> None:
+        self.block, self.reference = block.double(), reference.double()
+        with torch.no_grad():
+            for module in block.modules():
+                if isinstance(module, nn.BatchNorm2d) and module.affine:
+                    module.weight.fill_(1)  # whatever the initialisation: kernels decide alone
+                    module.bias.fill_(0)
+
+    def holds(self, call: str, x: Tensor, expect) -> bool:
+        """Look at one block: shape, signs, shortcut, values, gradient, evaluation mode."""
+        block, reference = self.block.train(), self.reference.train()
+        before = x.clone()
+        with torch.no_grad():
+            y = block(x)
+        wanted = self._load()(x).detach()
+        if not expect(
+            isinstance(y, Tensor) and y.shape == wanted.shape, "wrong-shape",
+            f"{call} turned {tuple(x.shape)} into {tuple(getattr(y, 'shape', ()))}, not {tuple(wanted.shape)}.",
+            hint="4 × planes channels come out; the 3×3 has padding=1.",
+        ):  # fmt: skip
+            return False
+        if not expect(
+            torch.equal(x, before), "input-modified", f"{call} changed its input in place.",
+            hint="Write out + shortcut, and no in-place operation on x.",
+        ):  # fmt: skip
+            return False
+        if not expect(
+            y.min() >= 0, "missing-final-relu", f"{call} gave values down to {y.min():.2f}.",
+            hint="The last ReLU follows the addition.",
+        ):  # fmt: skip
+            return False
+        if reference.downsample is None and not self._shortcut_holds(call, x, y, expect):
+            return False
+        return not self.matched or self._values_hold(call, x, y, wanted, expect)
+
+    def _load(self) -> Reference:
+        """Give the reference the learner's kernels; each shape stands once in a block."""
+        mine = {p.shape: p for p in self.block.parameters() if p.dim() == 4}
+        theirs = [p for p in self.reference.parameters() if p.dim() == 4]
+        self.matched = sorted(mine) == sorted(p.shape for p in theirs)
+        if self.matched:
+            with torch.no_grad():
+                for parameter in theirs:
+                    parameter.copy_(mine[parameter.shape])
+        return self.reference
+
+    def _shortcut_holds(self, call: str, x: Tensor, y: Tensor, expect) -> bool:
+        with torch.no_grad():
+            above = self.block(x.abs())
+            if not expect(
+                bool((above < x.abs() - _CLOSE).any()), "relu-before-add",
+                f"{call}: none of {above.numel()} outputs is smaller than the positive input it belongs to; "
+                f"a ReLU at the end of the branch lets the block only add.",
+                hint="The branch ends with its batch norm; the ReLU comes after the addition.",
+            ):  # fmt: skip
+                return False
+            kernels = [p for p in self.block.parameters() if p.dim() == 4]
+            kept = [p.clone() for p in kernels]
+            for parameter in kernels:
+                parameter.zero_()
+            empty = self.block(x)
+            for parameter, value in zip(kernels, kept, strict=True):
+                parameter.copy_(value)
+        return expect(
+            bool(empty.any()), "missing-shortcut",
+            f"{call}: with all kernels at zero the output is zero; it should be relu(x).",
+            hint="Add x, which goes past the branch untouched, before the last ReLU.",
+        )  # fmt: skip
+
+    def _values_hold(self, call: str, x: Tensor, y: Tensor, wanted: Tensor, expect) -> bool:
+        block, reference = self.block, self.reference
+        if not _same(y, wanted):
+            first, second = reference.conv1, reference.conv2
+            first.stride, second.stride = second.stride, first.stride
+            if not expect(
+                not _same(y, reference(x).detach()), "stride-wrong-conv",
+                f"{call}: the stride is in the wrong convolution.",
+                hint='"v1.5" strides in the 3×3, "v1" in the first 1×1.',
+            ):  # fmt: skip
+                return False
+            return expect(
+                False, "wrong-value",
+                f"{call}: on the same weights the output differs from the book's by up to "
+                f"{(y - wanted).abs().max():.2g}.",
+                hint="1×1, norm, ReLU, grouped 3×3, norm, ReLU, 1×1, norm; add the shortcut; ReLU.",
+            )  # fmt: skip
+        mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+        out, direction = block(mine), torch.randn_like(y)
+        if not expect(
+            out.requires_grad, "gradient-cut", f"{call}: no gradient can get back.",
+            hint="Leave out .detach(), .data and torch.no_grad().",
+        ):  # fmt: skip
+            return False
+        (out * direction).sum().backward()
+        (reference(theirs) * direction).sum().backward()
+        unused = [name for name, p in block.named_parameters() if p.grad is None]
+        if not expect(
+            not unused and mine.grad is not None and _same(mine.grad, theirs.grad), "gradient-cut",
+            f"{call}: the output is right, but not the gradient of the input"
+            + (f"; {', '.join(unused)} get none." if unused else "."),
+            hint="Use every layer once, and leave out .detach(), .data and torch.no_grad().",
+        ):  # fmt: skip
+            return False
+        with torch.no_grad():
+            for module in (*block.modules(), *reference.modules()):
+                if isinstance(module, nn.BatchNorm2d):
+                    module.reset_running_stats()
+            block(x), reference(x)  # one step each, on the same images
+            mine_eval, theirs_eval = block.eval()(x + 1), reference.eval()(x + 1)
+        return expect(
+            _same(mine_eval, theirs_eval), "eval-mode",
+            f"{call}: in evaluation mode the output differs from the book's by up to "
+            f"{(mine_eval - theirs_eval).abs().max():.2g}, though in training mode it is right.",
+            hint="nn.BatchNorm2d with its defaults, and each of them used once.",
+        )  # fmt: skip
+
+
+def _check_handed_shortcut(Bottleneck, expect) -> None:
+    """A shortcut that is handed in takes the place of the block's own choice."""
+    handed = nn.Sequential(nn.Conv2d(24, 32, 1, bias=False), nn.BatchNorm2d(32))
+    block = Bottleneck(24, 8, 1, handed, groups=2, base_width=32)
+    right = _count(24, 8, 2, 32, True)
+    got = sum(p.numel() for p in block.parameters())
+    expect(
+        got == right, "downsample-ignored",
+        f"Bottleneck(24, 8, 1, downsample, groups=2, base_width=32) has {got:,} parameters instead of {right:,}: "
+        f"the shortcut that was handed in is not used as it is.",
+        hint="Make a projection only if downsample is None.",
+    )  # fmt: skip
+
+
+# --- 7.4 -------------------------------------------------------------------------------------
+
+
+def _paths(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int, relus=(True, True), last=False) -> Tensor:
+    """Return the outputs of all paths, computed with one grouped convolution a layer."""
+    out = F.conv2d(x, w1)
+    out = F.relu(out) if relus[0] else out
+    out = F.conv2d(out, w2, padding=1, groups=groups)
+    out = F.relu(out) if relus[1] else out
+    pieces = zip(out.chunk(groups, dim=1), w3.chunk(groups, dim=1), strict=True)
+    outputs = torch.stack([F.conv2d(piece, part) for piece, part in pieces])
+    return F.relu(outputs) if last else outputs
+
+
+@exercise(
+    "split_transform", chapter=7, number=4, title="Follow each path by itself",
+    difficulty=3, importance=4, minutes=15, points=3,
+    solution="resnet_tutorial.solutions.chapter07:split_transform",
+)  # fmt: skip
+def check_split_transform(split_transform, expect):
+    """Every path's output, on blocks of several cardinalities."""
+    for channels, out_channels, groups, group_width, size in (
+        (6, 10, 3, 4, (5, 6)), (8, 8, 8, 1, (4, 4)), (5, 7, 1, 6, (6, 3)), (6, 9, 2, 2, (5, 5)),
+    ):  # fmt: skip
+        width = groups * group_width
+        x = _randn(2, channels, *size).requires_grad_()
+        weights = (
+            _randn(width, channels, 1, 1), _randn(width, group_width, 3, 3), _randn(out_channels, width, 1, 1)
+        )  # fmt: skip
+        before = x.detach().clone()
+        y = split_transform(x, *weights, groups)
+        call = f"A block of {groups} path{'s' * (groups > 1)} of {group_width}"
+        wanted = _paths(x, *weights, groups).detach()
+        if not (
+            _paths_shape(y, wanted, call, expect)
+            and _paths_values(y, x.detach(), weights, groups, call, expect)
+            and expect(
+                torch.equal(x.detach(), before), "input-modified", f"{call}: the input was changed in place.",
+                hint="F.relu(…) without inplace=True.",
+            )
+            and expect(
+                y.requires_grad, "gradient-cut", f"{call}: no gradient can get back to the input.",
+                hint="Collect the outputs in a list and stack them with torch.stack.",
+            )
+        ):  # fmt: skip
+            return
+        (gradient,) = torch.autograd.grad(y.pow(2).sum(), x)
+        (right,) = torch.autograd.grad(_paths(x, *weights, groups).pow(2).sum(), x)
+        if not expect(
+            torch.allclose(gradient, right), "gradient-cut",
+            f"{call}: the outputs are right, but not the gradient of the input.",
+            hint="Leave out .detach(), .data and torch.no_grad().",
+        ):  # fmt: skip
+            return
+
+
+def _paths_shape(y, wanted: Tensor, call: str, expect) -> bool:
+    if not expect(
+        isinstance(y, Tensor), "wrong-type",
+        f"{call} gave a {type(y).__name__}; one tensor of five axes is asked for.",
+        hint="torch.stack(list_of_outputs) puts the paths into a new first dimension.",
+    ):  # fmt: skip
+        return False
+    groups, n, channels, height, width = wanted.shape
+    code, hint = "wrong-shape", "torch.stack of one (N, out_channels, H, W) a path."
+    if y.shape == wanted.shape[1:]:
+        code, hint = "merged-already", "Return the paths' outputs side by side, before they are added."
+    elif y.shape[-2:] != wanted.shape[-2:]:
+        code, hint = "padding-missing", "The 3×3 has padding=1, which keeps height and width."
+    elif y.shape in ((n, groups * channels, height, width), (groups * n, channels, height, width)):
+        code, hint = "concatenated", "torch.stack makes a new dimension; torch.cat lengthens one."
+    elif y.dim() == 5 and y.shape[:2] == (n, groups):
+        code, hint = "paths-not-first", "The paths are the first dimension: torch.stack(outputs), dim=0."
+    return expect(
+        y.shape == wanted.shape, code,
+        f"{call}: the result has the shape {tuple(y.shape)}, not {tuple(wanted.shape)}.", hint=hint,
+    )  # fmt: skip
+
+
+def _paths_values(y: Tensor, x: Tensor, weights, groups: int, call: str, expect) -> bool:
+    y = y.detach().to(x.dtype)
+    wanted = _paths(x, *weights, groups)
+    if _same(y, wanted):
+        return expect(True, "wrong-value", "")
+    for relus, last, code, message, hint in (
+        ((False, True), False, "missing-relu", "there is no ReLU after the first 1×1.", "F.relu after it."),
+        ((True, False), False, "missing-relu", "there is no ReLU after the 3×3.", "F.relu after it."),
+        ((False, False), False, "missing-relu", "there is no ReLU at all.",
+         "F.relu after the first 1×1 and after the 3×3."),
+        ((True, True), True, "relu-after-last", "there is a ReLU after the last 1×1.",
+         "What is added up must be able to be negative: the path ends with its convolution."),
+    ):  # fmt: skip
+        if not expect(
+            not _same(y, _paths(x, *weights, groups, relus, last)), code, f"{call}: {message}", hint
+        ):
+            return False
+    if _same(y, wanted / groups):
+        return expect(
+            False, "averaged", f"{call}: every output is divided by {groups}.",
+            hint="The paths are added, not averaged.",
+        )  # fmt: skip
+    if _same(y.sum(0), wanted.sum(0)):
+        return expect(
+            False, "wrong-paths",
+            f"{call}: the sum of the outputs is right, but not the single paths.",
+            hint="Path i takes the i-th slice of w1, of w2 and of w3.",
+        )  # fmt: skip
+    good = [bool(_same(mine, right)) for mine, right in zip(y, wanted, strict=True)]
+    return expect(
+        False, "wrong-value",
+        f"{call}: {good.count(False)} of {groups} outputs differ from what the path gives"
+        + (f"; path {good.index(True)} is right." if any(good) else "."),
+        hint="Path i takes w1's i-th rows, w2's i-th rows and w3's i-th columns (its second axis).",
+    )  # fmt: skip
+
+
+# --- 7.5 -------------------------------------------------------------------------------------
+
+
+def _block_weights(cardinality: int, group_width: int, channels: int) -> int:
+    return cardinality * (2 * channels * group_width + 9 * group_width**2)
+
+
+def _nearest(cardinality: int, channels: int, plain_width: int, weights=_block_weights, below=None) -> int:
+    plain = weights(1, plain_width, channels)
+    candidates = range(1, plain_width + 1)
+    if below is not None:
+        fitting = [d for d in candidates if (weights(cardinality, d, channels) <= plain) == below]
+        return (max(fitting) if below else min(fitting)) if fitting else -1
+    return min(candidates, key=lambda d: abs(weights(cardinality, d, channels) - plain))
+
+
+@exercise(
+    "equal_cost_width", chapter=7, number=5, title="Find the width at equal cost",
+    difficulty=2, importance=4, minutes=15, points=2,
+    solution="resnet_tutorial.solutions.chapter07:equal_cost_width",
+)  # fmt: skip
+def check_equal_cost_width(equal_cost_width, expect):
+    """The paper's five settings, then other cardinalities, channels and plain widths."""
+    cases = (
+        (1, 256, 64), (2, 256, 64), (4, 256, 64), (8, 256, 64), (32, 256, 64),
+        (64, 256, 64), (16, 256, 64), (4, 512, 128), (32, 512, 128), (3, 100, 32), (2, 96, 20), (5, 64, 40),
+    )  # fmt: skip
+    for cardinality, channels, plain_width in cases:
+        right = _nearest(cardinality, channels, plain_width)
+        got = equal_cost_width(cardinality, channels, plain_width)
+        call = f"equal_cost_width({cardinality}, {channels}, {plain_width})"
+        if not expect(
+            _is_int(got), "wrong-type",
+            f"{call} gave {got!r}, a {type(got).__name__}; a width is a whole number of channels.",
+            hint="Try the whole numbers from 1 to plain_width, and return the best one.",
+        ):  # fmt: skip
+            return
+        plain = _block_weights(1, plain_width, channels)
+        code, hint = {
+            right * cardinality: ("all-groups", "Return the width of one group, not of all together."),
+            plain_width // cardinality: (
+                "width-divided", "A group of 1/C of the width has fewer than 1/C of the weights: "
+                "count 2 · channels · d + 9 · d² for each group."),
+            _nearest(cardinality, channels, plain_width, below=True): (
+                "rounded-down", "The nearest count may lie above the plain block's: compare distances."),
+            _nearest(cardinality, channels, plain_width, below=False): (
+                "rounded-up", "The nearest count may lie below the plain block's: compare distances."),
+            _nearest(cardinality, channels, plain_width, lambda c, d, n: 2 * n * c * d + 9 * (c * d) ** 2): (
+                "dense-3x3", "With C groups of d channels the 3×3 has 9 · C · d² weights, not 9 · (C · d)²."),
+            _nearest(cardinality, channels, plain_width, lambda c, d, n: c * (n * d + 9 * d**2)): (
+                "one-1x1", "There are two 1×1 convolutions, one into the group and one out of it."),
+            _nearest(cardinality, channels, plain_width, lambda c, d, n: 9 * c * d**2): (
+                "only-3x3", "The 1×1 convolutions count too."),
+        }.get(got, ("wrong-value", "Compare |weights(C, d) - weights(1, plain_width)| for every d."))  # fmt: skip
+        found = f"{_block_weights(cardinality, got, channels):,} weights" if got > 0 else "no weights"
+        if not expect(
+            got == right, code,
+            f"{call} gave {got}, with {found}; {right} gives {_block_weights(cardinality, right, channels):,}, "
+            f"which is nearer to the plain block's {plain:,}.",
+            hint=hint,
+        ):  # fmt: skip
+            return
+    expect(
+        equal_cost_width(32) == 4, "wrong-default",
+        f"equal_cost_width(32) gave {equal_cost_width(32)}, not 4.",
+        hint="The defaults channels=256 and plain_width=64 stand in the signature: leave them there.",
+    )  # fmt: skip
+
+
+# --- 7.6 -------------------------------------------------------------------------------------
+
+
+@exercise(
+    "count_groups", chapter=7, number=6, title="Find the fault: count the groups",
+    difficulty=3, importance=4, minutes=15, points=3,
+    solution="resnet_tutorial.solutions.chapter07:count_groups",
+)  # fmt: skip
+def check_count_groups(count_groups, expect):
+    """Convolutions as modules and as bare functions, dense, grouped and depthwise."""
+    for channels, filters, groups, kernel, options in (
+        (12, 12, 3, 3, {"padding": 1}), (12, 24, 1, 1, {}), (16, 8, 2, 3, {"padding": 1, "bias": True}),
+        (10, 10, 10, 3, {"padding": 1}), (8, 32, 4, 3, {"stride": 2, "padding": 1}), (24, 24, 6, 3, {"bias": True}),
+    ):  # fmt: skip
+        layer = nn.Conv2d(channels, filters, kernel, groups=groups, **{"bias": False, **options})
+        kept = layer.weight.detach().clone()
+        for subject, what in ((layer, "an nn.Conv2d"), (lambda x, layer=layer: layer(x), "a bare function")):
+            got = count_groups(subject, channels)
+            call = f"{what} from {channels} to {filters} channels with {groups} group{'s' * (groups > 1)}"
+            if not expect(
+                _is_int(got) or isinstance(got, float) and got.is_integer(), "wrong-type",
+                f"For {call} the answer is {got!r}, not a whole number.",
+                hint="return channels // seen",
+            ):  # fmt: skip
+                return
+            code, hint = {
+                channels // groups: (
+                    "width-not-groups", "That is how many channels one group has; divide channels by it."),
+                filters // groups: (
+                    "width-not-groups", "That is how many outputs one group has; divide their number by it."),
+                channels / (filters // groups): (
+                    "sides-mixed", "Divide inputs by inputs a group, or outputs by outputs a group."),
+                filters / (channels // groups): (
+                    "sides-mixed", "Divide inputs by inputs a group, or outputs by outputs a group."),
+            }.get(got, ("wrong-value", "Which input channels does output channel 0 depend on?"))  # fmt: skip
+            if not expect(
+                got == groups, code, f"For {call} the answer is {got}.", hint=hint
+            ):
+                return
+        if not expect(
+            torch.equal(layer.weight, kept), "layer-changed",
+            f"After the call the layer from {channels} to {filters} channels has other weights.",
+            hint="Change the input, not the layer, and look at what comes out.",
+        ):  # fmt: skip
+            return

@@ -1,0 +1,98 @@
+"""Solutions of chapter 7, ResNeXt; the block itself stands in ``resnet_tutorial.blocks``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def grouped_conv(x: Tensor, weight: Tensor, groups: int, stride: int = 1, padding: int = 0) -> Tensor:
+    """Convolve each of ``groups`` equal slices of the channels by itself, and concatenate.
+
+    Args:
+        x: the input, ``(N, in_channels, H, W)``.
+        weight: ``(out_channels, in_channels / groups, k, k)``, as ``nn.Conv2d`` stores it.
+        groups: number of slices; it divides both channel numbers.
+        stride, padding: of every convolution.
+
+    Returns:
+        ``(N, out_channels, H', W')``.
+    """
+    pieces = x.chunk(groups, dim=1)  # groups tensors (N, in_channels / groups, H, W)
+    filters = weight.chunk(groups, dim=0)  # groups tensors (out_channels / groups, ...)
+    convolved = [
+        F.conv2d(piece, part, stride=stride, padding=padding)
+        for piece, part in zip(pieces, filters, strict=True)
+    ]
+    return torch.cat(convolved, dim=1)
+
+
+def bottleneck_width(planes: int, groups: int = 1, base_width: int = 64) -> int:
+    """Return the channels of a bottleneck's 3x3 convolution, over all groups together.
+
+    Args:
+        planes: a quarter of the block's output channels: 64, 128, 256, 512 in the four stages.
+        groups: the cardinality.
+        base_width: channels of one group where ``planes`` is 64.
+    """
+    return int(planes * base_width / 64) * groups
+
+
+def split_transform(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int) -> Tensor:
+    """Return what each path of a ResNeXt block gives, before the sum.
+
+    The weights are those of form (c): a 1x1, a grouped 3x3 with padding 1, a 1x1, with a ReLU
+    after the first and after the second; no batch norms.
+
+    Args:
+        x: the block's input, ``(N, in_channels, H, W)``.
+        w1: ``(width, in_channels, 1, 1)``.
+        w2: ``(width, width / groups, 3, 3)``.
+        w3: ``(out_channels, width, 1, 1)``.
+        groups: number of paths.
+
+    Returns:
+        ``(groups, N, out_channels, H, W)``; its sum over the first dimension is the branch.
+    """
+    paths = zip(w1.chunk(groups, dim=0), w2.chunk(groups, dim=0), w3.chunk(groups, dim=1), strict=True)
+    outputs = []
+    for reduce, transform, expand in paths:
+        out = F.relu(F.conv2d(x, reduce))  # (N, width / groups, H, W)
+        out = F.relu(F.conv2d(out, transform, padding=1))  # the same shape
+        outputs.append(F.conv2d(out, expand))  # (N, out_channels, H, W)
+    return torch.stack(outputs)
+
+
+def equal_cost_width(cardinality: int, channels: int = 256, plain_width: int = 64) -> int:
+    """Return the group width whose block has nearest to as many weights as the plain bottleneck.
+
+    Only the three convolutions count, not the batch norms.
+
+    Args:
+        cardinality: number of groups of the 3x3 convolution.
+        channels: into and out of both blocks.
+        plain_width: channels of the plain bottleneck's 3x3, which has one group.
+    """
+
+    def weights(groups: int, group_width: int) -> int:
+        return groups * (2 * channels * group_width + 9 * group_width**2)
+
+    plain = weights(1, plain_width)
+    return min(range(1, plain_width + 1), key=lambda d: abs(weights(cardinality, d) - plain))
+
+
+def count_groups(layer: Callable[[Tensor], Tensor], channels: int) -> int:
+    """Return the number of groups of a convolution, from its behaviour alone.
+
+    Args:
+        layer: takes ``(N, channels, H, W)``, gives ``(N, out_channels, H', W')``.
+        channels: of its input.
+    """
+    x = torch.randn(1, channels, 5, 5, requires_grad=True)
+    first = layer(x)[:, 0].sum()  # all of output channel 0
+    (gradient,) = torch.autograd.grad(first, x)
+    seen = (gradient.abs().sum(dim=(0, 2, 3)) > 0).sum().item()  # input channels that it depends on
+    return channels // seen
