@@ -64,7 +64,7 @@ def _any_failed(expect: Expectations) -> bool:
 
 
 @exercise(
-    "pointwise_conv", chapter=4, number=1, title="A 1x1 convolution as a matrix product",
+    "pointwise_conv", chapter=4, number=1, title="A 1 × 1 convolution as a matrix product",
     difficulty=2, importance=4, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter04:pointwise_conv",
 )  # fmt: skip
