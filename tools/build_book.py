@@ -7,12 +7,14 @@ This is `jupyter-book build . -W -n --keep-going` with two readers at a time, so
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import time
 from pathlib import Path
 
 from chapter_source import ROOT
+from jupyter_cache.executors.utils import single_nb_execution
 from kernels import use_own_kernel
 
 
@@ -31,6 +33,7 @@ def build(
     from jupyter_book.sphinx import build_sphinx
 
     use_own_kernel()
+    configure_execution()
     if jobs > 1:  # each kernel would otherwise take all cores, and they would wait for each other
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // jobs)))
     status = build_sphinx(
@@ -52,6 +55,16 @@ def build(
     if isinstance(status, Exception):
         print(f"{type(status).__name__}: {status}", file=sys.stderr)
     return status == 0
+
+
+def configure_execution() -> None:
+    """Have jupyter-cache keep the cells' times, which myst-nb leaves out, and the kernels their notices."""
+    from myst_nb.core.execute import cache, direct
+
+    for module in (cache, direct):
+        module.single_nb_execution = functools.partial(
+            single_nb_execution, record_timing=True, extra_arguments=["--log-level=ERROR"]
+        )
 
 
 def main() -> int:

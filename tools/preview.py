@@ -11,7 +11,6 @@ A change of the prose alone does not run the cells again.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import sys
@@ -86,16 +85,7 @@ def write_toc(out: Path, document: str, source: Path) -> Path:
 
 
 def settings(source: Path, force: bool) -> dict:
-    """Paths for a chapter that lies elsewhere; timing of the cells; and no failing on open references."""
-    from myst_nb.core.execute import cache, direct
-
-    for module in (
-        cache,
-        direct,
-    ):  # myst-nb leaves the cells' times out, jupyter-cache can record them
-        module.single_nb_execution = functools.partial(
-            module.single_nb_execution, record_timing=True
-        )
+    """Paths for a chapter that lies elsewhere, and silence about open references."""
     found = {
         "suppress_warnings": [
             "myst.domains",

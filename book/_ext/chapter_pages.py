@@ -129,6 +129,9 @@ def prepare_cache(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict:
     # Jupyter Book always sets this; the extension that reads it is left out, as it speaks to other hosts.
     app.add_config_value("comments_config", {}, "")
+    # It numbers what has been read and takes no part in the reading, but does not say so.
+    if "sphinx_multitoc_numbering" in app.extensions:
+        app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
     app.connect("config-inited", choose_cache)
     app.connect(
         "builder-inited", prepare_cache, priority=600
