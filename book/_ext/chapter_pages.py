@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
@@ -72,6 +73,23 @@ def frame_exercises(app: Sphinx, doctree: nodes.document) -> None:
     for line in doctree.findall(nodes.raw):
         if line.get("exercise") and isinstance(line.parent, nodes.section):
             line.parent["classes"].append("exercise")
+
+
+def open_fold(translator, node: HideCodeCellNode) -> None:
+    """Folded code as a plain `<details>`; myst-nb's own gives every summary the same hidden label."""
+    show, hide = escape(node["prompt_show"]), escape(node["prompt_hide"])
+    summary = (
+        f'<span class="closed">{show}</span><span class="opened">{hide}</span>'
+        if show != hide
+        else show
+    )
+    translator.body.append(
+        f'<details class="folded {" ".join(node["classes"])}">\n<summary>{summary}</summary>\n'
+    )
+
+
+def close_fold(translator, node: HideCodeCellNode) -> None:
+    translator.body.append("</details>\n")
 
 
 # --- when to run the chapters again ---
@@ -138,5 +156,6 @@ def setup(app: Sphinx) -> dict:
     )  # after myst-nb has read its settings
     app.connect("source-read", expand_chapter)
     app.add_directive("exercise", ExerciseDirective)
+    app.add_node(HideCodeCellNode, html=(open_fold, close_fold), override=True)
     app.connect("doctree-read", frame_exercises)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
