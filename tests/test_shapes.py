@@ -190,6 +190,7 @@ def test_receptive_fields_known_by_hand():
     assert shapes.conv_receptive_field(3, dilation=2) == 5
 
 
+@few
 @given(
     st.lists(st.tuples(KERNELS, STRIDES, DILATIONS), max_size=6),
     st.lists(st.tuples(KERNELS, STRIDES, DILATIONS), max_size=6),

@@ -60,7 +60,7 @@ def kernel_positions(
     cropped = first_pixel is not None
     start = min(-row.padding for row in rows) if first_pixel is None else first_pixel
     stop = max(row.size + row.padding for row in rows) + (1 if cropped else 0)
-    heights = [2.35 + _ROW * (_first_rows(row, start)[1] + cropped) for row in rows]
+    heights = [2.6 + _ROW * (_first_rows(row, start)[1] + cropped) for row in rows]
     figure, axes = new_figure(
         _CELL * (stop - start + _MARGIN), _CELL * sum(heights), len(windows), 1, squeeze=False,
         gridspec_kw={"height_ratios": heights},
@@ -212,7 +212,7 @@ def receptive_cones(*stacks: Sequence[tuple[int, int]], titles: Sequence[str]) -
     """
     fields = [receptive_field(stack).size for stack in stacks]
     width = max(fields) + 4
-    heights = [len(stack) * 1.7 + 2.3 for stack in stacks]
+    heights = [len(stack) * 1.7 + 2.7 for stack in stacks]
     figure, axes = new_figure(
         4.6,
         0.3 * sum(heights),
@@ -225,9 +225,9 @@ def receptive_cones(*stacks: Sequence[tuple[int, int]], titles: Sequence[str]) -
     for ax, stack, title, height in zip(axes.flat, stacks, titles, heights, strict=True):
         ax.set_axis_off()
         ax.set_xlim(-width / 2 - 0.2, width / 2 + 4.6)
-        ax.set_ylim(-0.6, height - 0.6)
+        ax.set_ylim(-1.0, height - 1.0)
         ax.text(
-            -width / 2, height - 0.7, title, ha="left", va="top", fontsize=10, fontweight="bold"
+            -width / 2, height - 1.1, title, ha="left", va="top", fontsize=10, fontweight="bold"
         )
         _draw_cone(ax, stack, width)
     described = "; ".join(
