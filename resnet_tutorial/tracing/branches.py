@@ -39,16 +39,17 @@ class Ancestry:
         """Return the nearest value on which all of these depend in every way."""
         if not inputs:
             return None
-        one: int | None = inputs[0]
-        for other in inputs[1:]:
-            while one != other:
-                if one is None or other is None:
+        common: int | None = inputs[0]
+        for i in inputs[1:]:
+            other: int | None = i
+            while common != other:
+                if common is None or other is None:
                     return None
-                if one > other:
-                    one = self._above[one]
+                if common > other:  # the later one cannot be above the earlier
+                    common = self._above[common]
                 else:
                     other = self._above[other]
-        return one
+        return common
 
     def branch(self, value: int, fork: int | None) -> Branch:
         """Return the operations between a fork and a value."""

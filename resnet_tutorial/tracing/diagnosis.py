@@ -1,6 +1,146 @@
-from .records import Failure
-def explain(recorder, error, module):
-    f = recorder.failed
-    return Failure("error", f["name"] if f else "?", "", "", str(error), "", "", repr(error))
-def explain_constructor(error):
-    return Failure("error", "construction", "", "", str(error), "", "", repr(error))
+"""Explain why a network fails: where, what met there, the likely cause and the fix.
+
+This module finds the place and gathers the evidence; the rules stand in ``faults``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import faults
+from .faults import python
+from .faults.evidence import Cause
+from .recorder import LIBRARY, Failed, Recorder
+from .records import Failure, Source
+
+_Frame = tuple[FrameType, int, int]  # with the line and the instruction that it had come to
+_LARGEST_REPLAY = 2**24  # numbers in the largest tensor with which an operation is tried again
+
+
+def explain(recorder: Recorder, error: Exception, model: nn.Module | None) -> Failure:
+    """Return why a forward pass ended."""
+    if recorder.failed and recorder.failed.error is error:
+        return _of_operation(recorder, recorder.failed)
+    return _of_python(recorder, error, model)
+
+
+def explain_constructor(error: Exception) -> Failure:
+    """Return why a network could not be built."""
+    frames = _frames(error.__traceback__)
+    owner = frames[-1][0].f_locals.get("self")
+    kind = type(owner).__name__ if owner is not None else "network"
+    return _failure(python.of_constructor(error), "", "", kind, error, _innermost(frames))
+
+
+def _failure(
+    cause: Cause, operation: str, module: str, kind: str, error: Exception, source: Source | None, **more: Any
+) -> Failure:
+    return Failure(
+        code=cause.code,
+        operation=cause.operation or operation,
+        module=module,
+        module_type=kind,
+        message=cause.seen,
+        cause=cause.cause,
+        fix=cause.fix,
+        error=f"{type(error).__name__}: {error}",
+        axis=cause.axis,
+        source=source,
+        **more,
+    )
+
+
+def _of_operation(recorder: Recorder, failed: Failed) -> Failure:
+    evidence = faults.Evidence(failed, recorder.graph)
+    cause = python.of_nothing(recorder.returned_nothing, failed.error) or faults.find(evidence)
+    error = _as_torch_says(failed) if recorder.device == "meta" else failed.error
+    return _failure(
+        cause, failed.name, failed.call.path, failed.call.type, error, failed.source,
+        shapes=cause.shapes or evidence.named_shapes, inputs=failed.inputs,
+    )  # fmt: skip
+
+
+def _as_torch_says(failed: Failed) -> Exception:
+    """Return the error that the operation raises on real tensors: on meta torch words some otherwise.
+
+    It is the message that a learner sees without the tracer, and may look up.
+    The tensors are one number each, repeated, so that nothing large is allocated.
+    """
+
+    def real(structure: Any) -> Any:
+        return _mapped(structure, lambda t: torch.zeros(1, dtype=t.dtype).expand(t.shape))
+
+    largest = max((math.prod(shape) for shape in _shapes((failed.args, failed.kwargs))), default=0)
+    if largest <= _LARGEST_REPLAY:
+        try:
+            with torch.no_grad():
+                failed.func(*real(failed.args), **real(failed.kwargs))
+        except Exception as error:
+            if "single memory location" not in str(error):  # the fault of the repeated number
+                return error
+    return failed.error
+
+
+def _mapped(structure: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(structure, Tensor):
+        return function(structure)
+    if isinstance(structure, dict):
+        return {key: _mapped(value, function) for key, value in structure.items()}
+    if type(structure) in (tuple, list):
+        return type(structure)([_mapped(item, function) for item in structure])
+    return structure
+
+
+def _shapes(structure: Any) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = []
+    _mapped(structure, lambda tensor: found.append(tuple(tensor.shape)) or tensor)  # type: ignore[func-returns-value]
+    return found
+
+
+def _of_python(recorder: Recorder, error: Exception, model: nn.Module | None) -> Failure:
+    frames = _frames(error.__traceback__)
+    module = _running_module(frames) or model
+    path = next((path for path, m in model.named_modules() if m is module), "") if model is not None else ""
+    kind = type(module).__name__ if module is not None else "function"
+    calls = [call for call in recorder.graph.calls if call.path == path]
+    inputs = calls[-1].inputs if calls else ()
+    shapes = [recorder.graph.values[i].shape for i in inputs]
+    cause = python.of_nothing(recorder.returned_nothing, error)
+    cause = cause or python.of_forward(error, module, shapes, len(recorder.graph.inputs))
+    names = ["input"] if len(shapes) == 1 else [f"input {i + 1}" for i in range(len(shapes))]
+    return _failure(
+        cause, type(error).__name__, path, kind, error, _innermost(frames),
+        shapes=dict(zip(names, shapes, strict=True)), inputs=inputs,
+    )  # fmt: skip
+
+
+def _frames(traceback: TracebackType | None) -> list[_Frame]:
+    """Return the frames of a traceback from the outside in."""
+    frames = []
+    while traceback is not None:
+        frames.append((traceback.tb_frame, traceback.tb_lineno, traceback.tb_lasti))
+        traceback = traceback.tb_next
+    return frames
+
+
+def _innermost(frames: list[_Frame]) -> Source | None:
+    """Return the last line that is neither torch's nor the tracer's."""
+    for frame, line, instruction in reversed(frames):
+        if not frame.f_code.co_filename.startswith(LIBRARY):
+            return Source(frame.f_code, line, instruction)
+    return None
+
+
+def _running_module(frames: list[_Frame]) -> nn.Module | None:
+    """Return the module whose call is the innermost in a traceback."""
+    for frame, _, _ in reversed(frames):
+        module = frame.f_locals.get("self")
+        if frame.f_code.co_name == "_call_impl" and isinstance(module, nn.Module):
+            return module
+    return None

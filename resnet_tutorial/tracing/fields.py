@@ -11,6 +11,8 @@ from typing import Any
 from ..shapes import ReceptiveField
 from .records import WHOLE_IMAGE, Field, Shape
 
+_REDUCTIONS = {"mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm"}
+
 
 def initial(shape: Shape) -> Field:
     """Return the field of an input: one pixel, for ``(N, C, L)`` up to ``(N, C, D, H, W)``."""
@@ -26,7 +28,7 @@ def after(
     Where branches meet, the output sees the largest of what they see.
     """
     field = widest(fields)
-    if field is None or field == WHOLE_IMAGE:
+    if field is None or isinstance(field, str):
         return field
     axes = len(field)
     if name in ("linear", "matmul"):
@@ -38,11 +40,10 @@ def after(
         dilation = settings.get("dilation", (1,) * axes)
         if not len(kernel) == len(stride) == len(dilation) == axes:
             return None
-        return tuple(
-            axis.through(k, s, d) for axis, k, s, d in zip(field, kernel, stride, dilation, strict=True)
-        )
-    if name in ("mean", "sum", "amax", "max") and len(output) < axes + 2 or output[-axes:] == (1,) * axes:
-        return WHOLE_IMAGE if inputs[0][-axes:] != output[-axes:] else field
+        steps = zip(field, kernel, stride, dilation, strict=True)
+        return tuple([axis if k == s == 1 else axis.through(k, s, d) for axis, k, s, d in steps])
+    if name in _REDUCTIONS and inputs[0][-axes:] != output[-axes:]:
+        return WHOLE_IMAGE
     if name == "getitem":
         return _indexed(field, settings["index"], len(inputs[0]))
     if output[-axes:] == inputs[0][-axes:] or name in ("flatten", "view", "reshape", "pad", "squeeze"):
@@ -52,10 +53,12 @@ def after(
 
 def widest(fields: list[Field]) -> Field:
     """Return the larger of several fields, axis by axis."""
-    known = [field for field in fields if field is not None]
-    if WHOLE_IMAGE in known:
+    if len(fields) == 1:
+        return fields[0]
+    if WHOLE_IMAGE in fields:
         return WHOLE_IMAGE
-    if not known or len({len(field) for field in known}) > 1:
+    known = [field for field in fields if isinstance(field, tuple)]
+    if len({len(field) for field in known}) != 1:
         return known[0] if known else None
     return tuple(
         ReceptiveField(max(axis.size for axis in axes), max(axis.jump for axis in axes))

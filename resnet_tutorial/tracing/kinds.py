@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 from .records import Shape
 
 # other spellings -> the name that the trace uses
@@ -103,9 +105,9 @@ _ARGUMENTS = {
     "pad": ("input", "pad", "mode", "value"),
     "cat": ("tensors", "dim"),
     "getitem": ("input", "index"),
-    **{name: ("input", "other") for name in ("add", "sub", "mul", "div", "matmul", "pow")},
+    **dict.fromkeys(("add", "sub", "mul", "div", "matmul", "pow"), ("input", "other")),
 }  # fmt: skip
-_DEFAULTS = {
+_DEFAULTS: dict[str, dict[str, Any]] = {
     **{f"conv{n}d": {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} for n in (1, 2, 3)},
     **{
         f"conv_transpose{n}d": {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
@@ -120,7 +122,9 @@ _DEFAULTS = {
 # what one axis of a convolution or a pooling can be given singly for all axes
 _PER_AXIS = {"kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"}
 # settings that do not change what is computed
-_UNIMPORTANT = {"inplace", "training", "momentum", "input", "weight", "bias", "out", "generator"}
+_UNIMPORTANT = {
+    "inplace", "training", "momentum", "input", "weight", "bias", "out", "generator", "return_indices",
+}  # fmt: skip
 
 
 def arguments_of(name: str, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -131,16 +135,16 @@ def arguments_of(name: str, args: tuple, kwargs: dict[str, Any]) -> dict[str, An
     return {**_DEFAULTS.get(name, {}), **dict(zip(names, args, strict=False)), **kwargs}
 
 
-def settings_of(name: str, arguments: dict[str, Any], is_tensor: Callable[[Any], bool]) -> dict[str, Any]:
+def settings_of(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what distinguishes this call from another of the same function: no tensors."""
     axes = _axes(name)
-    settings = {}
+    settings: dict[str, Any] = {}
     if axes and (weight := arguments.get("weight")) is not None:
         settings["kernel_size"] = tuple(weight.shape[2:])
     for key, value in arguments.items():
-        if key in _UNIMPORTANT or value is None or is_tensor(value):
+        if key in _UNIMPORTANT or value is None or isinstance(value, Tensor):
             continue
-        if isinstance(value, (list, tuple)) and any(is_tensor(item) for item in value):
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
             continue
         if axes and key in _PER_AXIS:
             value = _spread(value, axes)
@@ -160,11 +164,12 @@ def _axes(name: str) -> int:
 
 
 def _spread(value: Any, axes: int) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
+    """Return a setting once per axis."""
+    if type(value) is int:
         return (value,) * axes
     if isinstance(value, (list, tuple)):
         return tuple(value) * axes if len(value) == 1 else tuple(value)
-    return value
+    return value  # "same", True
 
 
 def index_text(index: Any) -> str:
@@ -187,16 +192,21 @@ def macs_of(name: str, inputs: list[Shape], output: Shape, arguments: dict[str, 
 
     A bias counts as one more weight whose input is always 1; torchinfo counts so.
     """
-    weight = arguments.get("weight")
-    bias = arguments.get("bias")
-    biases = 0 if bias is None else 1
     if name.startswith("conv_transpose"):
-        # every input position meets every weight of its channel; the bias is added to every output
-        return math.prod(inputs[0]) * math.prod(weight.shape[1:]) + biases * math.prod(output)
-    if name.startswith("conv"):
-        return math.prod(output) * (math.prod(weight.shape[1:]) + biases)
+        # Every input position meets every weight of its channel; biases are added to the output.
+        weights, biases = _weights(arguments)
+        return math.prod(inputs[0]) * math.prod(weights[1:]) + biases * math.prod(output)
+    if name.startswith("conv") and name[-1] == "d":
+        weights, biases = _weights(arguments)
+        return math.prod(output) * (math.prod(weights[1:]) + biases)
     if name == "linear":
-        return math.prod(output) * (weight.shape[-1] + biases)
+        weights, biases = _weights(arguments)
+        return math.prod(output) * (weights[-1] + biases)
     if name in ("matmul", "mm", "bmm") and inputs and inputs[0]:
         return math.prod(output) * inputs[0][-1]
     return 0
+
+
+def _weights(arguments: dict[str, Any]) -> tuple[Shape, int]:
+    """Return the shape of a layer's weight, and 1 if it has a bias."""
+    return arguments["weight"].shape, int(arguments.get("bias") is not None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import linecache
 import math
+import os
 from dataclasses import asdict, dataclass, field
 from types import CodeType
 from typing import Any
@@ -38,6 +39,13 @@ def text_of_field(field: Field) -> str:
     return str(sizes[0]) if len(set(sizes)) == 1 else " x ".join(map(str, sizes))
 
 
+def called(path: str, otherwise: str) -> str:
+    """Return what to call a module in a sentence: its path, ``module 3`` for a bare number."""
+    if not path:
+        return otherwise
+    return f"module {path}" if path.isdigit() else path
+
+
 class Source:
     """The line of the learner's code that asked for an operation.
 
@@ -54,7 +62,15 @@ class Source:
 
     @property
     def file(self) -> str:
+        """Path of the file; of a notebook's cell, the name that the kernel gave it."""
         return self._code.co_filename
+
+    @property
+    def place(self) -> str:
+        """The file without its folder: ``blocks.py``, or ``the notebook``."""
+        if "ipykernel" in self.file or self.file.startswith("<"):
+            return "the notebook"
+        return os.path.basename(self.file)
 
     @property
     def function(self) -> str:
@@ -79,12 +95,12 @@ class Source:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "file": self.file, "line": self.line, "function": self.function,
+            "file": self.place, "line": self.line, "function": self.function,
             "text": self.text, "expression": self.expression,
         }  # fmt: skip
 
     def __str__(self) -> str:
-        return f"{self.file}, line {self.line}"
+        return f"{self.place}, line {self.line}"
 
     def __repr__(self) -> str:
         return f"Source({self.file!r}, line {self.line}: {self.text!r})"
@@ -216,6 +232,13 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def place_of(op: Operation) -> str:
+    """Return what to call an operation in a sentence: ``add in layer1.0 (line 12)``."""
+    where = f" in {called(op.module, op.module_type)}" if op.module else ""
+    line = f" (line {op.source.line})" if op.source else ""
+    return f"{op.name}{where}{line}"
+
+
 @dataclass(slots=True)
 class ModuleCall:
     """One call of one module: operations ``first`` up to, not including, ``last``.
@@ -333,8 +356,9 @@ class Failure:
         return record
 
     def __str__(self) -> str:
-        where = f"in {self.module} ({self.module_type})" if self.module else f"in the {self.module_type}"
-        lines = [f"The trace ends at {self.operation} {where}."]
+        where = called(self.module, self.module_type)
+        kind = f" ({self.module_type})" if self.module else ""
+        lines = [f"The trace ends at: {self.operation} in {where}{kind}"]
         if self.source:
             lines.append(f"  {self.source}:  {self.source.text}")
         width = max((len(role) for role in self.shapes), default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import diagnosis
-from .capture import NeedsData, Recorder
+from . import diagnosis, gradients
+from .marks import NeedsData
+from .recorder import Recorder
 from .records import Finding, Shape
 from .state import untouched
 from .trace import Trace
-from .warnings import find_warnings, gradient_is_lost
+from .warnings import find_warnings
 
 # The recorder's hooks are global, so that two threads must take turns.
 _ONE_AT_A_TIME = threading.RLock()
@@ -62,42 +64,67 @@ def trace(
 
 def _trace(model: Callable, inputs: _Inputs) -> Trace:
     module = model if isinstance(model, nn.Module) else None
+    run = _Run(model, inputs, module)
     notes = []
-    printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed):
-            recorder, output, error = _run(model, inputs, Recorder(module))
-    except NeedsData as reason:
-        notes.append(_data_note(reason))
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            recorder, output, error = _run(model, inputs, Recorder(module, device=_device_of(module)))
-    print(printed.getvalue(), end="")
+        recorder, output, error = run(Recorder(module))
+        if error or recorder.overwrites_parameter:
+            # Torch has the last word: with gradients, and without the tracer's own arithmetic.
+            recorder, output, error = run(Recorder(module, exact=True))
+    except NeedsData:
+        notes.append(_DEPENDS_ON_DATA)
+        recorder, output, error = run(Recorder(module, device=_device_of(module)))
+    print(run.printed, end="")
 
-    failure = diagnosis.explain(recorder, error, module) if error else None
+    graph = recorder.graph
     result = Trace(
-        name=_name(model), inputs=inputs.shapes, training=bool(module and module.training),
-        values=recorder.values, operations=recorder.operations, calls=recorder.calls,
-        outputs=recorder.value_ids(output), failure=failure,
-        parameters={name: tuple(p.shape) for name, p in recorder.parameters.items()},
-    )  # fmt: skip
-    result.warnings = notes + find_warnings(result, recorder, output)
+        name=_name(model),
+        inputs=inputs.shapes,
+        training=module is not None and module.training,
+        values=graph.values,
+        operations=graph.operations,
+        calls=graph.calls,
+        outputs=recorder.value_ids(output),
+        parameters={name: tuple(p.shape) for name, p in recorder.tensors.parameters.items()},
+        failure=diagnosis.explain(recorder, error, module) if error else None,
+    )
+    result.warnings = [*notes, *find_warnings(result, recorder)]
     if recorder.device == "meta" and not error:
-        result.warnings += gradient_is_lost(
-            result, lambda exact: _run(model, inputs, exact), Recorder(module, exact=True)
-        )
+        result.warnings += gradients.lost(recorder, lambda: run(Recorder(module, exact=True)))
     return result
 
 
-def _run(model: Callable, inputs: _Inputs, recorder: Recorder) -> tuple[Recorder, Any, Exception | None]:
-    """Run the network and return the recorder, what the network returned, and what it raised."""
-    args, kwargs = inputs.make(recorder)
-    module = model if isinstance(model, nn.Module) else None
-    with untouched(module), torch.set_grad_enabled(recorder.exact):
+_DEPENDS_ON_DATA = Finding(
+    "depends-on-data",
+    "The forward pass looks at the numbers in a tensor, so that it can go different ways.",
+    "The trace shows the way of one random input; give a tensor instead of a shape to choose it.",
+)
+
+
+class _Run:
+    """Runs the network as often as needed; ``printed`` is what it printed the last time."""
+
+    def __init__(self, model: Callable, inputs: _Inputs, module: nn.Module | None) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._module = module
+        self.printed = ""
+
+    def __call__(self, recorder: Recorder) -> tuple[Recorder, Any, Exception | None]:
+        """Return the recorder, what the network returned, and what it raised."""
+        args, kwargs = self._inputs.make(recorder)
+        out = io.StringIO()
         try:
-            return recorder, recorder.forward(model, args, kwargs), None
+            with (
+                untouched(self._module),
+                torch.set_grad_enabled(recorder.exact),
+                contextlib.redirect_stdout(out),
+            ):
+                return recorder, recorder.forward(self._model, args, kwargs), None
         except Exception as error:  # whatever a learner's forward raises is an answer, not a crash
             return recorder, None, error
+        finally:
+            self.printed = out.getvalue()
 
 
 class _Inputs:
@@ -176,8 +203,6 @@ def _ready(model: Any) -> Any:
 
 def _builds(function: Callable) -> bool:
     """Tell whether a function takes nothing, and so can only build a network."""
-    import inspect
-
     try:
         inspect.signature(function).bind()
     except (TypeError, ValueError):
@@ -203,11 +228,3 @@ def _dtype_of(model: Any) -> torch.dtype:
 def _device_of(model: nn.Module | None) -> str:
     parameter = next(model.parameters(), None) if model is not None else None
     return "cpu" if parameter is None or parameter.is_meta else str(parameter.device)
-
-
-def _data_note(reason: NeedsData) -> Finding:
-    return Finding(
-        "depends-on-data",
-        "The forward pass looks at the numbers in a tensor, so that it can go different ways.",
-        "The trace shows the way taken by one random input; give a tensor instead of a shape to choose it.",
-    )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 
 import torch
 from torch import nn
+
+_CONTAINERS = {dict, OrderedDict, list, set}
 
 
 @contextmanager
@@ -18,7 +22,7 @@ def untouched(model: nn.Module | None) -> Iterator[None]:
 
     Tensors need no copy: a trace never computes with the model's own, see ``capture``.
     """
-    modules = [] if model is None else [_Snapshot(module) for module in model.modules()]
+    snapshots = [] if model is None else [_snapshot(module) for module in model.modules()]
     torch_state = torch.random.get_rng_state()
     python_state = random.getstate()
     numpy = sys.modules.get("numpy")  # a model can only have used it if somebody imported it
@@ -30,48 +34,33 @@ def untouched(model: nn.Module | None) -> Iterator[None]:
         random.setstate(python_state)
         if numpy:
             numpy.random.set_state(numpy_state)
-        for snapshot in modules:
-            snapshot.restore()
+        for module, attributes, contents in snapshots:
+            _restore(module.__dict__, attributes)
+            for container, items in contents:
+                _restore(container, items)
 
 
-class _Snapshot:
-    """The attributes of one module, and the contents of its dictionaries, lists and sets."""
-
-    __slots__ = ("_attributes", "_contents", "_module")
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._attributes = dict(module.__dict__)
-        self._contents = [
-            (value, _items(value)) for value in self._attributes.values() if isinstance(value, (dict, list, set))
-        ]
-
-    def restore(self) -> None:
-        current = self._module.__dict__
-        if not _same(_items(current), _items(self._attributes)):
-            current.clear()
-            current.update(self._attributes)
-        for container, items in self._contents:
-            if _same(_items(container), items):
-                continue
-            container.clear()
-            if isinstance(container, list):
-                container.extend(items)
-            elif isinstance(container, set):
-                container.update(items)
-            else:
-                container.update(zip(items[::2], items[1::2], strict=True))
+def _snapshot(module: nn.Module) -> tuple[nn.Module, dict[str, Any], list[tuple[Any, Any]]]:
+    """Return a module's attributes, and what its dictionaries, lists and sets hold."""
+    attributes = module.__dict__.copy()
+    contents = [(item, item.copy()) for item in attributes.values() if type(item) in _CONTAINERS]
+    return module, attributes, contents
 
 
-def _items(container: dict | list | set) -> list[Any]:
-    """Return the contents as one list; a dictionary's as key, value, key, value."""
-    if not container:
-        return []
-    if isinstance(container, dict):
-        return [part for pair in container.items() for part in pair]
-    return list(container)
+def _restore(container: Any, items: Any) -> None:
+    if not container and not items:
+        return
+    if _same(container, items):
+        return
+    container.clear()
+    if isinstance(container, list):
+        container.extend(items)
+    else:
+        container.update(items)
 
 
-def _same(one: list[Any], other: list[Any]) -> bool:
-    """Compare by identity: tensors do not compare to a truth value."""
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+def _same(one: Any, other: Any) -> bool:
+    """Compare by identity: two tensors do not compare to one truth value."""
+    if len(one) != len(other) or not all(map(is_, one, other)):
+        return False
+    return not isinstance(one, dict) or all(map(is_, one.values(), other.values()))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from . import branches, table
+from torch import nn
+
+from . import branches, difference, markup, text
+from .difference import Difference
 from .records import Failure, Finding, Merge, ModuleCall, Operation, Shape, Value, text_of_field
 
 
@@ -61,7 +65,7 @@ class Trace:
     @property
     def params(self) -> int:
         """Parameters of the network, each counted once, used or not."""
-        return sum(table.numel(shape) for shape in self.parameters.values())
+        return sum(math.prod(shape) for shape in self.parameters.values())
 
     @property
     def macs(self) -> int:
@@ -120,7 +124,7 @@ class Trace:
                 "bytes": op.bytes,
                 "receptive_field": text_of_field(op.field),
                 "in_place": op.in_place,
-                "file": op.source.file if op.source else None,
+                "file": op.source.place if op.source else None,
                 "line": op.source.line if op.source else None,
                 "source": op.source.text if op.source else None,
             }
@@ -164,18 +168,34 @@ class Trace:
         """Return :meth:`to_dict` as JSON; the options go to ``json.dumps``."""
         return json.dumps(self.to_dict(), **options)
 
+    def diff(self, other: Trace | nn.Module) -> Difference:
+        """Return the first operation in which another network differs; false if none does.
+
+        A module is traced first, with inputs of the same shapes.
+        """
+        if not isinstance(other, Trace):
+            from .run import trace
+
+            other = trace(other, [shape for _, shape in self.inputs])
+        return difference.compare(self, other)
+
     # -- display -----------------------------------------------------------------------------
 
-    def table(self, collapse: bool = True) -> str:
-        """Return the table as text; ``collapse=False`` writes repeated blocks out."""
-        return table.as_text(self, collapse)
+    def table(self, collapse: bool = True, depth: int | None = None) -> str:
+        """Return the table as text.
+
+        Args:
+            collapse: show blocks that repeat once; ``False`` writes all of them out.
+            depth: show what stands deeper in one row: 1 for stages, 2 for blocks.
+        """
+        return text.as_text(self, collapse, depth)
 
     def __str__(self) -> str:
         return self.table()
 
     def __repr__(self) -> str:
-        end = "complete" if self.ok else f"ends at {self.failure.operation}"
+        end = f"ends at {self.failure.operation}" if self.failure else "complete"
         return f"<Trace of {self.name}: {len(self)} operations, {end}>"
 
     def _repr_html_(self) -> str:
-        return table.as_html(self)
+        return markup.as_html(self)
