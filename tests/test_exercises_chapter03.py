@@ -29,9 +29,9 @@ def test_the_books_solution_passes_quickly(id):
     entry = getattr(check, id)
     report = entry(entry.load_solution())
     assert report.passed, report
-    start = time.perf_counter()
+    start = time.process_time()
     entry(entry.load_solution())
-    assert time.perf_counter() - start < 0.3
+    assert time.process_time() - start < 0.3
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -144,9 +144,18 @@ def float_zeros(x, extra, stride):
         (lambda x, e, s: F.pad(sliced(x, s), (0, e)), "wrong-shape"),
         (lambda x, e, s: F.pad(x, (0, 0, 0, 0, 0, e)), "wrong-shape"),
         (lambda x, e, s: sliced(x, s), "wrong-shape"),
-        (lambda x, e, s: F.pad(F.avg_pool2d(x, s, ceil_mode=True), (0, 0, 0, 0, 0, e)), "pixels-averaged"),
-        (lambda x, e, s: F.pad(F.max_pool2d(x, s, ceil_mode=True), (0, 0, 0, 0, 0, e)), "pixels-pooled"),
-        (lambda x, e, s: torch.cat([sliced(x, s)] * 4, 1)[:, : x.shape[1] + e], "channels-repeated"),
+        (
+            lambda x, e, s: F.pad(F.avg_pool2d(x, s, ceil_mode=True), (0, 0, 0, 0, 0, e)),
+            "pixels-averaged",
+        ),
+        (
+            lambda x, e, s: F.pad(F.max_pool2d(x, s, ceil_mode=True), (0, 0, 0, 0, 0, e)),
+            "pixels-pooled",
+        ),
+        (
+            lambda x, e, s: torch.cat([sliced(x, s)] * 4, 1)[:, : x.shape[1] + e],
+            "channels-repeated",
+        ),
         (lambda x, e, s: F.relu(with_cat(x, e, s)), "wrong-value"),
         (lambda x, e, s: with_cat(x, e, s).detach(), "gradient-cut"),
         (lambda x, e, s: with_cat(x.detach(), e, s) + 0 * x.sum(), "gradient-wrong"),
@@ -351,7 +360,12 @@ class Plain(nn.Module):
     def __init__(self, i, o, stride=1, downsample=None):
         super().__init__()
         self.layers = nn.Sequential(
-            conv3x3(i, o, stride), nn.BatchNorm2d(o), nn.ReLU(), conv3x3(o, o), nn.BatchNorm2d(o), nn.ReLU()
+            conv3x3(i, o, stride),
+            nn.BatchNorm2d(o),
+            nn.ReLU(),
+            conv3x3(o, o),
+            nn.BatchNorm2d(o),
+            nn.ReLU(),
         )
 
     def forward(self, x):
@@ -609,7 +623,10 @@ class FiveByFive(Base):
 class ChangesChannelsLate(Base):
     def __init__(self, in_channels, planes, stride=1, downsample=None):
         super().__init__(in_channels, planes, stride, downsample)
-        self.conv1, self.bn1 = conv3x3(in_channels, in_channels, stride), nn.BatchNorm2d(in_channels)
+        self.conv1, self.bn1 = (
+            conv3x3(in_channels, in_channels, stride),
+            nn.BatchNorm2d(in_channels),
+        )
         self.conv2 = conv3x3(in_channels, planes)
 
 
@@ -670,9 +687,9 @@ def test_a_wrong_block_is_named(block, code, also):
 
 def test_a_report_on_a_wrong_block_is_quick_too():
     check.basic_block(Halved)
-    start = time.perf_counter()
+    start = time.process_time()
     check.basic_block(Halved)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def test_messages_name_the_case_and_the_numbers():
@@ -756,7 +773,7 @@ def test_find_fault_in_another_style(finder):
 
 
 def without(verdict):
-    return lambda block, x: ("none found" if (v := by_backward(block, x)) == verdict else v)
+    return lambda block, x: "none found" if (v := by_backward(block, x)) == verdict else v
 
 
 @pytest.mark.parametrize(
@@ -769,7 +786,10 @@ def without(verdict):
         (lambda block, x: "no final ReLU", "false-alarm"),
         (lambda block, x: "broken", "unknown-verdict"),
         (lambda block, x: None, "unknown-verdict"),
-        (lambda block, x: "ReLU on the branch" if (block(x) >= 0).all() else "none found", "false-alarm"),
+        (
+            lambda block, x: "ReLU on the branch" if (block(x) >= 0).all() else "none found",
+            "false-alarm",
+        ),
     ],
 )
 def test_find_fault_gone_wrong(finder, code):

@@ -34,7 +34,14 @@ def check_needs_projection(needs, expect):
     """All four combinations of stride and channels, and a block that has fewer channels."""
     answers = {
         case: needs(*case)
-        for case in ((64, 64, 1), (64, 128, 2), (64, 256, 1), (64, 64, 2), (128, 64, 1), (64, 64, 3))
+        for case in (
+            (64, 64, 1),
+            (64, 128, 2),
+            (64, 256, 1),
+            (64, 64, 2),
+            (128, 64, 1),
+            (64, 64, 3),
+        )
     }
     odd = next((a for a in answers.values() if a not in (True, False)), True)
     if not expect(
@@ -326,7 +333,9 @@ def _shortcut_of(x: Tensor, weights: _Weights, stride: int, faults: frozenset[st
     return F.relu(out) if "shortcut-relu" in faults else out
 
 
-def _compute(x: Tensor, weights: _Weights, stride: int, faults: frozenset[str] = frozenset()) -> Tensor:
+def _compute(
+    x: Tensor, weights: _Weights, stride: int, faults: frozenset[str] = frozenset()
+) -> Tensor:
     """Return a basic block's output in training mode, written with the given faults."""
     stride1, stride2 = (1, stride) if "stride-second" in faults else (stride, 1)
     if "pre-activation" in faults:
@@ -459,7 +468,9 @@ class _Case:
     def __init__(self, BasicBlock, in_channels, planes, stride, size, expect, said) -> None:
         self.in_channels, self.planes, self.stride = in_channels, planes, stride
         self.expect, self.said = expect, said
-        self.name = f"BasicBlock({in_channels}, {planes}" + (f", stride={stride})" if stride > 1 else ")")
+        self.name = f"BasicBlock({in_channels}, {planes}" + (
+            f", stride={stride})" if stride > 1 else ")"
+        )
         self.projected = needs_projection(in_channels, planes, stride)
         self.block = BasicBlock(in_channels, planes, stride)
         self.x = torch.randn(2, in_channels, *size, dtype=torch.float64)
@@ -519,7 +530,9 @@ class _Case:
             change = f"the channels stay {kept} but the stride of {self.stride} shrinks the map"
             hint = "The channels alone do not decide: test stride != 1 or in_channels != planes."
         else:
-            change = f"{kept} channels become {made} and the stride of {self.stride} shrinks the map"
+            change = (
+                f"{kept} channels become {made} and the stride of {self.stride} shrinks the map"
+            )
             hint = "Where needs_projection(…) says so, put projection(in_channels, planes, stride) there."
         return f"{change}, and there is no 1×1 convolution on the shortcut.", hint
 
@@ -739,10 +752,12 @@ def check_count_layers(count_layers, expect):
     layers, convolutions = answer
     known = {
         50: ("blocks-counted", "is the number of blocks; each has two layers.", "Multiply by the layers of a block."),
-        100: ("ends-forgotten", "counts only the blocks.", "The stem's convolution and the classifier have weights too."),
+        100: ("ends-forgotten", "counts only the blocks.",
+              "The stem's convolution and the classifier have weights too."),
         101: ("one-end-forgotten", "counts the blocks and one more layer.",
               "The stem's convolution in front, the classifier at the end: two."),
-        105: ("projections-counted", "counts the projections as well.", "The names of ResNets leave the shortcuts out."),
+        105: ("projections-counted", "counts the projections as well.",
+              "The names of ResNets leave the shortcuts out."),
         152: ("bottleneck-counted", "would be right for blocks of three convolutions.",
               "A basic block has two convolutions."),
     }  # fmt: skip
@@ -838,7 +853,11 @@ def check_find_block_fault(find_fault, expect):
             hint="Return one of: " + ", ".join(repr(v) for v in _VERDICTS) + ".",
         ):  # fmt: skip
             return
-        code = "false-alarm" if wanted == "none found" else "missed-" + wanted.lower().replace(" ", "-")
+        code = (
+            "false-alarm"
+            if wanted == "none found"
+            else "missed-" + wanted.lower().replace(" ", "-")
+        )
         expect(
             verdict == wanted, code,
             f"It was shown {what}, and said {verdict!r} instead of {wanted!r}.",

@@ -45,15 +45,19 @@ def basic_block_cases() -> Drawing:
 @styled
 def start_of_training_curves(losses: Mapping[str, Sequence[float]]) -> Drawing:
     """Draw the training loss of several networks over the steps, on a logarithmic axis."""
-    figure, ax = new_figure(6.4, 3.3)
-    for index, ((name, values), style) in enumerate(zip(losses.items(), ("-", "--", "-."), strict=False)):
+    figure, ax = new_figure(5.2, 3.2)
+    for index, ((name, values), style) in enumerate(
+        zip(losses.items(), ("-", "--", "-."), strict=False)
+    ):
         ax.plot(range(1, len(values) + 1), values, style, color=LINES[index], label=name)
     ax.set_yscale("log")
     ax.set_xlabel("training step")
     ax.set_ylabel("mean squared error")
     ax.margins(x=0.01)
-    figure.legend(loc="outside upper center", ncols=1, fontsize=9.5, handlelength=3)
-    first = {name: f"{values[0]:.2g} to {np.mean(values[-10:]):.2g}" for name, values in losses.items()}
+    ax.legend(loc="center right", bbox_to_anchor=(1, 0.27), fontsize=10, handlelength=3)
+    first = {
+        name: f"{values[0]:.2g} to {np.mean(values[-10:]):.2g}" for name, values in losses.items()
+    }
     told = "; ".join(f"{name}: from {span}" for name, span in first.items())
     return Drawing(
         figure,
@@ -65,7 +69,7 @@ def start_of_training_curves(losses: Mapping[str, Sequence[float]]) -> Drawing:
 @styled
 def change_histogram(changes: Mapping[str, Sequence[float]]) -> Drawing:
     """Draw, for each block, how much its outputs differ from its inputs."""
-    figure, axes = new_figure(6.4, 2.7, 1, len(changes), sharey=True, sharex=True, squeeze=False)
+    figure, axes = new_figure(5.2, 2.7, 1, len(changes), sharey=True, sharex=True, squeeze=False)
     values = {name: np.asarray(v, dtype=float).ravel() for name, v in changes.items()}
     reach = max(np.abs(v).max() for v in values.values())
     bins = np.linspace(-reach, reach, 42)  # 41 bins: zero stands in the middle of one
@@ -77,10 +81,17 @@ def change_histogram(changes: Mapping[str, Sequence[float]]) -> Drawing:
         ax.set_title(name)
         ax.set_xlabel("output − input")
         ax.text(
-            0.03, 0.95, f"{(change < 0).mean():.0%} lowered", transform=ax.transAxes, va="top", fontsize=9.5
+            0.03,
+            0.95,
+            f"{(change < 0).mean():.0%} lowered",
+            transform=ax.transAxes,
+            va="top",
+            fontsize=9.5,
         )
     axes[0, 0].set_ylabel("% of the values")
-    told = "; ".join(f"{name}: {(v < 0).mean():.0%} of the values are lowered" for name, v in values.items())
+    told = "; ".join(
+        f"{name}: {(v < 0).mean():.0%} of the values are lowered" for name, v in values.items()
+    )
     return Drawing(
         figure,
         f"Histograms of output minus input. {told}.",
@@ -99,7 +110,7 @@ def shortcut_matrices(matrices: Mapping[str, Sequence[Sequence[float]]]) -> Draw
     arrays = {name: np.asarray(matrix, dtype=float) for name, matrix in matrices.items()}
     widths = [array.shape[1] for array in arrays.values()]
     figure, axes = new_figure(
-        6.4, 3.4, 1, len(arrays), squeeze=False, gridspec_kw={"width_ratios": widths}
+        5.2, 2.7, 1, len(arrays), squeeze=False, gridspec_kw={"width_ratios": widths}
     )
     image = None
     for ax, (name, array) in zip(axes[0], arrays.items(), strict=True):
@@ -124,7 +135,7 @@ def shortcut_matrices(matrices: Mapping[str, Sequence[Sequence[float]]]) -> Draw
 @styled
 def basic_resnet_strips() -> Drawing:
     """Draw ResNet-18 and ResNet-34 block by block, with identity and projection shortcuts."""
-    figure, ax = new_figure(7.0, 4.5)
+    figure, ax = new_figure(5.8, 4.3)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
     ax.set_axis_off()
     ax.set_xlim(0, 70)
@@ -166,8 +177,10 @@ def _strip(ax, y: float, name: str, plan: tuple[int, ...]) -> None:
         channels, size = _SIZES[stage]
         middle = (start + x) / 2
         ax.plot([start + 0.3, x - 0.3], [y - 1.1] * 2, color=LINE["grey"], linewidth=1.2)
-        ax.text(middle, y - 2.6, f"stage {stage + 1}", ha="center", va="center", fontsize=9.5)
-        ax.text(middle, y - 5.1, f"{channels} × {size} × {size}", ha="center", va="center", fontsize=9.5)
+        ax.text(middle, y - 2.6, f"stage {stage + 1}", ha="center", va="center", fontsize=10)
+        ax.text(
+            middle, y - 5.1, f"{channels} × {size} × {size}", ha="center", va="center", fontsize=9
+        )
         x += gap
 
 
