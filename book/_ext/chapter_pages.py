@@ -18,6 +18,7 @@ from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
+from sphinx.util import nodes as sphinx_nodes
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,6 +151,8 @@ def setup(app: Sphinx) -> dict:
     # It numbers what has been read and takes no part in the reading, but does not say so.
     if "sphinx_multitoc_numbering" in app.extensions:
         app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
+    # The theme uses ids as CSS selectors, in which a dot ("v1.5") means something else.
+    sphinx_nodes._non_id_chars = re.compile("[^a-zA-Z0-9_]+")
     app.connect("config-inited", choose_cache)
     app.connect(
         "builder-inited", prepare_cache, priority=600
