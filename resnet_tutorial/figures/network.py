@@ -133,7 +133,7 @@ def _label(ax: Axes, first: _Tensor, last: _Tensor, *lines: str, y: float = -0.9
     x = (first.x + last.right) / 2
     for row, line in enumerate(lines):
         ax.text(
-            x, y - 0.18 * row, line, ha="center", va="center", fontsize=9,
+            x, y - 0.18 * row, line, ha="center", va="center", fontsize=10,
             fontweight="bold" if row == 0 else "normal",
         )  # fmt: skip
 
@@ -181,10 +181,10 @@ def network_overview(
         Line2D([], [], color=LINE["shortcut"], linewidth=1.5, linestyle=(0, (2.2, 1.6)),
                label="projection shortcut: the shape changes"),
     ]  # fmt: skip
-    ax.legend(handles=handles, loc="upper right", fontsize=9, borderaxespad=0)
+    ax.legend(handles=handles, loc="upper right", fontsize=10, borderaxespad=0)
     ax.text(
         _WIDTH - 0.02, 0.88, "to scale: height and depth in pixels, thickness in channels",
-        ha="right", va="top", fontsize=9,
+        ha="right", va="top", fontsize=10,
     )  # fmt: skip
     ax.set_xlim(0, _WIDTH)
     ax.set_ylim(-2.05, 1.48)
@@ -215,7 +215,7 @@ def stage_budget(budgets: Mapping[str, Mapping[str, float]], caption: str = "") 
         budgets: quantity -> part (``"stem"``, ``"stage 1"`` ... ``"head"``) -> amount.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(6.6, 0.95 + 0.62 * len(budgets))
+    figure, ax = new_figure(5.9, 0.95 + 0.6 * len(budgets))
     spoken = []
     for row, (quantity, parts) in enumerate(budgets.items()):
         total, left = sum(parts.values()), 0.0
@@ -240,7 +240,10 @@ def stage_budget(budgets: Mapping[str, Mapping[str, float]], caption: str = "") 
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    figure.legend(loc="outside upper center", ncols=6, fontsize=9.5, handlelength=1, columnspacing=1.2)
+    figure.legend(
+        loc="outside upper center", ncols=6, fontsize=10, handlelength=0.9, columnspacing=0.9,
+        handletextpad=0.4,
+    )  # fmt: skip
     return Drawing(figure, f"Stacked bars. {'; '.join(spoken)}.", caption)
 
 
@@ -253,7 +256,7 @@ def pooling_coverage(shares: Mapping[int, float | None], kernel: int = 7, captio
         kernel: side of the window.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(6.6, 3.0)
+    figure, ax = new_figure(5.9, 3.0)
     sizes = sorted(shares)
     works = [size for size in sizes if shares[size] is not None]
     ax.step(works, [100 * shares[size] for size in works], where="mid", color=LINES[0], linewidth=2.2)
@@ -263,11 +266,11 @@ def pooling_coverage(shares: Mapping[int, float | None], kernel: int = 7, captio
         (works[-1] + 1, sizes[-1], "fails:\ntoo many features"),
     ):
         ax.axvspan(low - 0.5, high + 0.5, facecolor=LINE["shortcut"], alpha=0.16, linewidth=0)
-        ax.text((low + high) / 2, 50, text, ha="center", va="center", fontsize=9.5, rotation=90)
+        ax.text((low + high) / 2, 50, text, ha="center", va="center", fontsize=10, rotation=90)
     ax.axvspan(full[0] - 0.5, full[-1] + 0.5, facecolor=LINES[2], alpha=0.2, linewidth=0)
-    ax.text((full[0] + full[-1]) / 2, 50, "right", ha="center", va="center", fontsize=9.5, rotation=90)
+    ax.text((full[0] + full[-1]) / 2, 50, "right", ha="center", va="center", fontsize=10, rotation=90)
     ax.text(
-        (full[-1] + works[-1]) / 2 + 12, 86, "runs, and drops\nthe map's edge", ha="center", va="center", fontsize=9.5
+        (full[-1] + works[-1]) / 2 + 12, 86, "runs, and drops\nthe map's edge", ha="center", va="center", fontsize=10
     )  # fmt: skip
     ax.set_xlim(sizes[0] - 0.5, sizes[-1] + 0.5)
     ax.set_ylim(0, 104)
@@ -294,12 +297,12 @@ def signal_through_blocks(
         layers: blocks in each stage.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(6.6, 3.1)
+    figure, ax = new_figure(5.9, 3.1)
     start = 0.5
     for stage, blocks in enumerate(layers):
         ax.axvspan(start, start + blocks, facecolor=LINES[stage], alpha=0.13, linewidth=0)
         ax.text(
-            start + blocks / 2, 1.015, f"stage {stage + 1}", ha="center", va="bottom", fontsize=9.5,
+            start + blocks / 2, 1.015, f"stage {stage + 1}", ha="center", va="bottom", fontsize=10,
             transform=ax.get_xaxis_transform(),
         )  # fmt: skip
         start += blocks
@@ -312,7 +315,7 @@ def signal_through_blocks(
     ax.set_xlabel("block")
     ax.set_ylabel("mean square of its output")
     ax.grid(visible=False, axis="x")
-    ax.legend(fontsize=9.5, loc="upper left")
+    ax.legend(fontsize=10, loc="upper left")
     spoken = "; ".join(
         f"{label}: from {values[0]:.1f} at the first block, at most {max(values):.1f}, {values[-1]:.1f} at the last"
         for label, values in curves.items()
@@ -328,7 +331,7 @@ def family_cost(networks: Mapping[str, tuple[float, float, float]], caption: str
         networks: name -> multiply-accumulates in 10^9, parameters in 10^6, top-1 error in %.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(6.6, 3.4)
+    figure, ax = new_figure(5.9, 3.5)
     macs, parameters, errors = zip(*networks.values(), strict=True)
     ax.plot(macs, errors, color=LINE["grey"], linewidth=1.2, zorder=1)
     ax.scatter(
@@ -338,9 +341,9 @@ def family_cost(networks: Mapping[str, tuple[float, float, float]], caption: str
         radius = (18 * size / 3.1416) ** 0.5
         ax.annotate(
             f"{name}\n{size:.1f} M, {error:.2f} %", (cost, error), (5, radius + 3),
-            textcoords="offset points", ha="left", va="bottom", fontsize=9.5, linespacing=1.25,
+            textcoords="offset points", ha="left", va="bottom", fontsize=10, linespacing=1.25,
         )  # fmt: skip
-    ax.set_xlim(0, max(macs) * 1.22)
+    ax.set_xlim(0, max(macs) * 1.3)
     ax.set_ylim(min(errors) - 1.4, max(errors) + 1.8)
     ax.set_xlabel("multiply-accumulates for one image, $10^9$")
     ax.set_ylabel("top-1 error, %")

@@ -12,7 +12,7 @@ from ..shapes import conv_output_size
 def imagenet_stem(in_channels: int = 3, out_channels: int = 64) -> nn.Sequential:
     """Return the stem, which makes a feature map of an image.
 
-    Shapes: ``(N, in_channels, H, W)`` to ``(N, out_channels, ceil(H / 4), ceil(W / 4))``.
+    Shapes: ``(N, in_channels, H, W)`` to ``(N, out_channels, H / 4, W / 4)``.
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size=7, stride=2, padding=3, bias=False),
