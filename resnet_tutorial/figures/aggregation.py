@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from torch import Tensor
 
 from .core import Drawing, new_figure, styled
-from .diagrams import _arrow, draw_box
-from .palette import FILL, INK, LINE, ON_FILL
+from .diagrams import _arrow
+from .palette import FILL, INK, LINE, ON_FILL, kind_of
 
 
 @styled
@@ -57,10 +57,11 @@ def _draw_matrix(ax: Axes, matrix: list[list[bool]]) -> None:
 
 # --- the three forms ---
 
-_BOX, _HIGH = 1.58, 0.5
-_LEFT_PATH, _RIGHT_PATH = 0.75, 2.75
-_ROWS = (-0.95, -1.85, -2.75, -3.65)  # three layers, and where the paths meet
-_MEET, _ADD, _END = -3.65, -4.45, -5.3
+# In inches: a path's box, where the two drawn paths stand, and the rows from top to bottom.
+_WIDE, _HIGH = 0.52, 0.38
+_PATHS, _MIDDLE = (0.3, 1.04), 0.67
+_ROWS = (-0.48, -1.04, -1.6)
+_MEET, _ADD, _END = -2.12, -2.52, -2.86
 
 
 @styled
@@ -70,44 +71,43 @@ def resnext_forms(groups: int = 32, group_width: int = 4, channels: int = 256, c
     Batch norms and ReLUs are left out; the caption has to say where they stand.
     """
     width = groups * group_width
-    figure, ax = new_figure(5.6, 3.05)
+    figure, ax = new_figure(4.35, 3.38)
     ax.set_axis_off()
-    ax.set_xlim(-0.15, 12.35)
-    ax.set_ylim(-5.6, 0.95)
+    ax.set_xlim(0, 4.35)
+    ax.set_ylim(-3.0, 0.38)
     ax.set_aspect("equal")
-    reduce, middle = f"1×1, {group_width}", f"3×3, {group_width}"
-    expand = f"1×1, {channels}"
-    titles = ("(a) sum of paths", "(b) concatenation", "(c) groups")
-    for left, title in zip((0, 4.75, 9.5), titles, strict=True):
-        ax.text(left, 0.9, title, ha="left", va="top", fontweight="bold", fontsize=10)
+    reduce, middle, expand = f"1×1\n{group_width}", f"3×3\n{group_width}", f"1×1\n{channels}"
+    titles = ("(a) sum", "(b) concat", "(c) groups")
+    for left, title in zip((0.04, 1.56, 3.1), titles, strict=True):
+        ax.text(left, 0.36, title, ha="left", va="top", fontweight="bold", fontsize=10)
 
-    _draw_paths(ax, 0, (reduce, middle, expand), f"{groups} paths", channels)
-    _draw_sum(ax, 1.75, _MEET)
-    _gather(ax, 0, _ROWS[2], _MEET + 0.2)
-    _arrow(ax, (1.75, _MEET - 0.2), (1.75, _ADD + 0.2))
-    _draw_end(ax, 1.75, 3.85, channels)
+    _draw_paths(ax, 0, (reduce, middle, expand), groups, channels)
+    for x, to in zip(_PATHS, (-0.08, 0.08), strict=True):
+        _arrow(ax, (x, _ROWS[2] - _HIGH / 2), (_MIDDLE + to, _MEET + 0.07))
+    _draw_sum(ax, _MIDDLE, _MEET)
+    _arrow(ax, (_MIDDLE, _MEET - 0.11), (_MIDDLE, _ADD + 0.11))
+    _draw_end(ax, _MIDDLE, 1.44, channels)
 
-    _draw_paths(ax, 4.75, (reduce, middle), f"{groups} paths", channels)
-    draw_box(ax, 6.5, _ROWS[2], f"concatenate: {width}", width=3.58, height=_HIGH, kind="other")
-    for x in (_LEFT_PATH, _RIGHT_PATH):
-        _arrow(ax, (4.75 + x, _ROWS[1] - _HIGH / 2), (4.75 + x, _ROWS[2] + _HIGH / 2))
-    _arrow(ax, (6.5, _ROWS[2] - _HIGH / 2), (6.5, _MEET + _HIGH / 2))
-    draw_box(ax, 6.5, _MEET, expand, width=_BOX, height=_HIGH)
-    _arrow(ax, (6.5, _MEET - _HIGH / 2), (6.5, _ADD + 0.2))
-    _draw_end(ax, 6.5, 8.6, channels)
+    x = 1.52 + _MIDDLE
+    _draw_paths(ax, 1.52, (reduce, middle), groups, channels)
+    for path in _PATHS:
+        _arrow(ax, (1.52 + path, _ROWS[1] - _HIGH / 2), (1.52 + path, _ROWS[2] + 0.13))
+    _draw_layer(ax, x, _ROWS[2], f"concatenate: {width}", wide=1.28, high=0.26, kind="other")
+    _arrow(ax, (x, _ROWS[2] - 0.13), (x, _MEET + 0.13))
+    _draw_layer(ax, x, _MEET, expand.replace("\n", ", "), wide=0.82, high=0.26)
+    _arrow(ax, (x, _MEET - 0.13), (x, _ADD + 0.11))
+    _draw_end(ax, x, 2.96, channels)
 
-    x = 10.6
-    ax.text(x, 0.12, str(channels), ha="center", va="center", fontsize=9.5)
-    labels = ((f"1×1, {width}", None), (f"3×3, {width}\n{groups} groups", "conv3x3"), (expand, None))
-    tops = (_ROWS[0], (_ROWS[0] + _MEET) / 2, _MEET)
-    before = -0.12
-    for (label, kind), y in zip(labels, tops, strict=True):
-        high = _HIGH * (1.75 if "\n" in label else 1)
-        _arrow(ax, (x, before), (x, y + high / 2))
-        draw_box(ax, x, y, label, width=1.85, height=high, kind=kind, fontsize=9)
-        before = y - high / 2
-    _arrow(ax, (x, before), (x, _ADD + 0.2))
-    _draw_end(ax, x, 11.95, channels)
+    x, top = 3.58, -0.12
+    ax.text(x, 0, str(channels), ha="center", va="center", fontsize=9.5)
+    layers = ((_ROWS[0], f"1×1, {width}", 0.26), ((_ROWS[0] + _MEET) / 2, f"3×3, {width}\n{groups} groups", 0.42),
+              (_MEET, f"1×1, {channels}", 0.26))  # fmt: skip
+    for y, label, high in layers:
+        _arrow(ax, (x, top), (x, y + high / 2))
+        _draw_layer(ax, x, y, label, wide=0.88, high=high, kind="conv3x3" if "groups" in label else None)
+        top = y - high / 2
+    _arrow(ax, (x, top), (x, _ADD + 0.11))
+    _draw_end(ax, x, 4.22, channels)
     alt = (
         f"Three diagrams of one block from {channels} to {channels} channels. "
         f"(a): {groups} paths of 1×1 to {group_width}, 3×3 with {group_width}, 1×1 to {channels}, then a sum. "
@@ -118,37 +118,48 @@ def resnext_forms(groups: int = 32, group_width: int = 4, channels: int = 256, c
     return Drawing(figure, alt, caption)
 
 
-def _draw_paths(ax: Axes, left: float, labels: Sequence[str], between: str, channels: int) -> None:
+def _draw_paths(ax: Axes, left: float, labels: Sequence[str], groups: int, channels: int) -> None:
     """Draw the first and the last path, dots between them, and the input above."""
-    middle = left + 1.75
-    ax.text(middle, 0.12, str(channels), ha="center", va="center", fontsize=9.5)
-    for x in (left + _LEFT_PATH, left + _RIGHT_PATH):
-        _arrow(ax, (middle, -0.12), (x, _ROWS[0] + _HIGH / 2))
+    middle = left + _MIDDLE
+    ax.text(middle, 0, str(channels), ha="center", va="center", fontsize=9.5)
+    for path in _PATHS:
+        x = left + path
+        _arrow(ax, (middle, -0.1), (x, _ROWS[0] + _HIGH / 2))
         for index, label in enumerate(labels):
-            draw_box(ax, x, _ROWS[index], label, width=_BOX, height=_HIGH)
+            _draw_layer(ax, x, _ROWS[index], label, wide=_WIDE, high=_HIGH)
             if index:
                 _arrow(ax, (x, _ROWS[index - 1] - _HIGH / 2), (x, _ROWS[index] + _HIGH / 2))
     for index in range(len(labels)):
         ax.text(middle, _ROWS[index], "…", ha="center", va="center", fontsize=11)
-    ax.text(middle, (_ROWS[0] + _ROWS[1]) / 2, between, ha="center", va="center", fontsize=9)
+    between = (_ROWS[0] + _ROWS[1]) / 2
+    ax.text(middle, between, f"{groups} paths", ha="center", va="center", fontsize=9)
 
 
-def _gather(ax: Axes, left: float, top: float, end: float) -> None:
-    for x, to in ((left + _LEFT_PATH, -0.17), (left + _RIGHT_PATH, 0.17)):
-        _arrow(ax, (x, top - _HIGH / 2), (left + 1.75 + to, end - 0.1))
+def _draw_layer(
+    ax: Axes, x: float, y: float, label: str, *, wide: float, high: float, kind: str | None = None
+) -> None:
+    ax.add_patch(
+        FancyBboxPatch(
+            (x - wide / 2, y - high / 2), wide, high, boxstyle="round,pad=0,rounding_size=0.04",
+            facecolor=FILL[kind or kind_of(label)], edgecolor=INK, linewidth=0.8, zorder=2,
+        )
+    )  # fmt: skip
+    ax.text(
+        x, y - 0.005, label, ha="center", va="center", fontsize=9.5, linespacing=1.05, color=ON_FILL, zorder=3
+    )
 
 
 def _draw_sum(ax: Axes, x: float, y: float) -> None:
-    ax.add_patch(Circle((x, y), 0.2, facecolor=FILL["add"], edgecolor=INK, linewidth=1.1, zorder=3))
-    ax.text(x, y - 0.015, "+", ha="center", va="center", fontsize=11, color=ON_FILL, zorder=4)
+    ax.add_patch(Circle((x, y), 0.1, facecolor=FILL["add"], edgecolor=INK, linewidth=1.1, zorder=3))
+    ax.text(x, y - 0.005, "+", ha="center", va="center", fontsize=11, color=ON_FILL, zorder=4)
 
 
 def _draw_end(ax: Axes, x: float, right: float, channels: int) -> None:
     """Draw the shortcut along ``right``, the addition, and the output."""
     line = {"color": LINE["shortcut"], "linewidth": 1.8, "solid_capstyle": "round", "zorder": 1}
-    ax.plot([x + 0.45, right, right, x + 0.22], [0.12, 0.12, _ADD, _ADD], **line)
+    ax.plot([x + 0.19, right, right, x + 0.1], [0, 0, _ADD, _ADD], **line)
     _draw_sum(ax, x, _ADD)
-    _arrow(ax, (x, _ADD - 0.2), (x, _END + 0.2))
+    _arrow(ax, (x, _ADD - 0.1), (x, _END + 0.1))
     ax.text(x, _END, str(channels), ha="center", va="center", fontsize=9.5)
 
 

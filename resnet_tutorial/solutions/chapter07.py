@@ -9,20 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def grouped_conv(x: Tensor, weight: Tensor, groups: int, stride: int = 1, padding: int = 0) -> Tensor:
-    """Convolve each of ``groups`` equal slices of the channels by itself, and concatenate.
+def grouped_conv(
+    x: Tensor, weight: Tensor, groups: int, stride: int = 1, padding: int = 0
+) -> Tensor:
+    """Convolve each of ``groups`` equal slices of the channels, and concatenate.
 
     Args:
         x: the input, ``(N, in_channels, H, W)``.
-        weight: ``(out_channels, in_channels / groups, k, k)``, as ``nn.Conv2d`` stores it.
+        weight: ``(out_channels, in_channels / groups, k, k)``, as in ``nn.Conv2d``.
         groups: number of slices; it divides both channel numbers.
         stride, padding: of every convolution.
 
     Returns:
         ``(N, out_channels, H', W')``.
     """
-    pieces = x.chunk(groups, dim=1)  # groups tensors (N, in_channels / groups, H, W)
-    filters = weight.chunk(groups, dim=0)  # groups tensors (out_channels / groups, ...)
+    pieces = x.chunk(groups, dim=1)  # each (N, in_channels / groups, H, W)
+    filters = weight.chunk(groups, dim=0)  # each (out_channels / groups, ...)
     convolved = [
         F.conv2d(piece, part, stride=stride, padding=padding)
         for piece, part in zip(pieces, filters, strict=True)
@@ -34,18 +36,20 @@ def bottleneck_width(planes: int, groups: int = 1, base_width: int = 64) -> int:
     """Return the channels of a bottleneck's 3x3 convolution, over all groups together.
 
     Args:
-        planes: a quarter of the block's output channels: 64, 128, 256, 512 in the four stages.
+        planes: a quarter of the block's output channels; 64 in the first stage.
         groups: the cardinality.
         base_width: channels of one group where ``planes`` is 64.
     """
     return int(planes * base_width / 64) * groups
 
 
-def split_transform(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int) -> Tensor:
+def split_transform(
+    x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int
+) -> Tensor:
     """Return what each path of a ResNeXt block gives, before the sum.
 
-    The weights are those of form (c): a 1x1, a grouped 3x3 with padding 1, a 1x1, with a ReLU
-    after the first and after the second; no batch norms.
+    The weights are those of form (c): a 1x1, a grouped 3x3 with padding 1, a 1x1,
+    with a ReLU after the first and after the second; no batch norms.
 
     Args:
         x: the block's input, ``(N, in_channels, H, W)``.
@@ -55,20 +59,23 @@ def split_transform(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int) 
         groups: number of paths.
 
     Returns:
-        ``(groups, N, out_channels, H, W)``; its sum over the first dimension is the branch.
+        ``(groups, N, out_channels, H, W)``; summed over the first axis: the branch.
     """
-    paths = zip(w1.chunk(groups, dim=0), w2.chunk(groups, dim=0), w3.chunk(groups, dim=1), strict=True)
+    slices = w1.chunk(groups, dim=0), w2.chunk(groups, dim=0), w3.chunk(groups, dim=1)
     outputs = []
-    for reduce, transform, expand in paths:
+    for reduce, transform, expand in zip(*slices, strict=True):
         out = F.relu(F.conv2d(x, reduce))  # (N, width / groups, H, W)
         out = F.relu(F.conv2d(out, transform, padding=1))  # the same shape
         outputs.append(F.conv2d(out, expand))  # (N, out_channels, H, W)
     return torch.stack(outputs)
 
 
-def equal_cost_width(cardinality: int, channels: int = 256, plain_width: int = 64) -> int:
-    """Return the group width whose block has nearest to as many weights as the plain bottleneck.
+def equal_cost_width(
+    cardinality: int, channels: int = 256, plain_width: int = 64
+) -> int:
+    """Return the width of a group that makes the block cost what the plain one costs.
 
+    That is the width whose number of weights is nearest to the plain bottleneck's.
     Only the three convolutions count, not the batch norms.
 
     Args:
@@ -80,8 +87,10 @@ def equal_cost_width(cardinality: int, channels: int = 256, plain_width: int = 6
     def weights(groups: int, group_width: int) -> int:
         return groups * (2 * channels * group_width + 9 * group_width**2)
 
-    plain = weights(1, plain_width)
-    return min(range(1, plain_width + 1), key=lambda d: abs(weights(cardinality, d) - plain))
+    def distance(group_width: int) -> int:
+        return abs(weights(cardinality, group_width) - weights(1, plain_width))
+
+    return min(range(1, plain_width + 1), key=distance)
 
 
 def count_groups(layer: Callable[[Tensor], Tensor], channels: int) -> int:
@@ -92,7 +101,7 @@ def count_groups(layer: Callable[[Tensor], Tensor], channels: int) -> int:
         channels: of its input.
     """
     x = torch.randn(1, channels, 5, 5, requires_grad=True)
-    first = layer(x)[:, 0].sum()  # all of output channel 0
+    first = layer(x)[:, 0].sum()  # output channel 0
     (gradient,) = torch.autograd.grad(first, x)
-    seen = (gradient.abs().sum(dim=(0, 2, 3)) > 0).sum().item()  # input channels that it depends on
-    return channels // seen
+    reached = gradient.abs().sum(dim=(0, 2, 3)) > 0  # does it depend on this input channel?
+    return channels // int(reached.sum())
