@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -54,6 +54,17 @@ def _by(shape: tuple[int, ...]) -> str:
 
 def _distance(y: Tensor, right: Tensor) -> float:
     return (y - right).abs().max().item()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: on a busy machine, threads that wait for each other take minutes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _any_failed(expect: Expectations) -> bool:
@@ -181,6 +192,11 @@ _PARTS = ("first 1x1", "3x3", "last 1x1", "projection")
 )  # fmt: skip
 def check_bottleneck(Bottleneck, expect):
     """Width, shortcut, ReLUs, batch norms, stride, values in both modes, and gradients."""
+    with _one_thread():
+        _check_block(Bottleneck, expect)
+
+
+def _check_block(Bottleneck: Callable[..., nn.Module], expect: Expectations) -> None:
     block = _new(Bottleneck, "nothing")
     if not expect(
         isinstance(block, nn.Module), "wrong-type",
@@ -777,6 +793,11 @@ def check_stride_placements(stride_placements, expect):
 )  # fmt: skip
 def check_unseen_pixels(unseen_pixels, expect):
     """Masks for convolutions whose unread pixels are known, and for cases in which sums cancel."""
+    with _one_thread():
+        _check_masks(unseen_pixels, expect)
+
+
+def _check_masks(unseen_pixels: Callable[..., Tensor], expect: Expectations) -> None:
     thinned = nn.Conv2d(3, 4, 1, stride=2)
     mask = unseen_pixels(thinned, 3, 6)
     if not expect(

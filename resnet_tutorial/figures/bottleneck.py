@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 from torch import Tensor
 
-from ..shapes import conv_macs, conv_params
+from ..shapes import conv_params
 from .core import Drawing, new_figure, styled
 from .palette import FILL, INK, LINE, ON_FILL
 
@@ -269,5 +269,5 @@ def time_shares(macs: Mapping[str, float], seconds: Mapping[str, float], where: 
     return Drawing(
         figure,
         "Two bars, divided by kind of layer, in per cent. " + "; ".join(reversed(sums)) + ".",
-        f"Arithmetic and time of one bottleneck in training mode, forward pass, {where}.",
+        f"Arithmetic and time of one bottleneck, forward pass in training mode, {where}.",
     )

@@ -23,11 +23,12 @@ def pointwise_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 
 def bottleneck_cost(
     in_channels: int, planes: int, size: int, stride: int = 1
-) -> tuple[int, int]:
-    """Return the parameters and the multiply-accumulates of a bottleneck in its v1.5 form.
+) -> tuple[int, int]:  # fmt: skip
+    """Return parameters and multiply-accumulates of a bottleneck (v1.5).
 
-    Parameters: convolutions without bias, batch norms with two numbers a channel, and the
-    projection where the block needs one. Multiply-accumulates: convolutions only, one image.
+    Parameters: convolutions without bias, batch norms with two numbers a
+    channel, the projection where the block needs one.
+    Multiply-accumulates: convolutions only, for one image.
 
     Args:
         in_channels: channels of the input.
@@ -77,7 +78,7 @@ def branch_d(c: int, s: int) -> nn.Sequential:
 
 
 def stride_placements() -> dict[str, str]:
-    """Return for each branch, "a" to "d", which version it is: "v1", "v1.5" or "neither"."""
+    """Return which version each branch is: "v1", "v1.5" or "neither"."""
     return {
         "a": "v1",  # the fourth argument of Conv2d is the stride
         "b": "v1.5",  # of the three strides (1, s, 1) the second belongs to the 3x3
@@ -87,7 +88,7 @@ def stride_placements() -> dict[str, str]:
 
 
 def unseen_pixels(module: nn.Module, in_channels: int, size: int) -> Tensor:
-    """Return a mask of shape ``(size, size)``: true where no output depends on the pixel.
+    """Return a mask, ``(size, size)``: true where no output depends on it.
 
     Args:
         module: maps ``(N, in_channels, size, size)`` to another feature map.
@@ -96,6 +97,6 @@ def unseen_pixels(module: nn.Module, in_channels: int, size: int) -> Tensor:
     """
     x = torch.randn(4, in_channels, size, size, requires_grad=True)
     y = module(x)
-    # Random weights: a plain sum over the outputs can cancel, and behind a batch norm it does.
+    # Random weights: a plain sum can cancel, and behind a batch norm it does.
     (gradient,) = torch.autograd.grad((y * torch.randn_like(y)).sum(), x)
     return (gradient == 0).all(dim=1).all(dim=0)
