@@ -1,0 +1,425 @@
+"""Checks of chapter 8, training on CIFAR-10."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..solutions.chapter08 import one_cycle, smoothed_cross_entropy
+from .core import Expectations, exercise
+
+
+def _shape(value) -> str:
+    return " x ".join(map(str, value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _is_number(value) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and value.dim() == 0
+    return isinstance(value, (int, float)) or hasattr(value, "__float__")
+
+
+def _expect_number(expect: Expectations, value, name: str, hint: str) -> bool:
+    return expect(
+        _is_number(value), "wrong-type", f"{name} gave {_shape(value)}, not one number.", hint=hint
+    )
+
+
+def _first_match(value: float, known: dict[str, float], default: str) -> str:
+    """Return the code of the known wrong value that was met."""
+    for code, wrong in known.items():
+        if math.isclose(value, wrong, rel_tol=1e-6, abs_tol=1e-9):
+            return code
+    return default
+
+
+# --- 8.1
+
+
+def _map_images(count: int, height: int, width: int) -> Tensor:
+    """Return images that hold, in their three channels, each pixel's row, column and image."""
+    rows = torch.arange(height)[:, None].expand(count, height, width)
+    columns = torch.arange(width).expand(count, height, width)
+    number = torch.arange(count)[:, None, None].expand(count, height, width)
+    return torch.stack([rows, columns, number], dim=1).to(torch.uint8)
+
+
+@exercise(
+    "random_crops", chapter=8, number=1, title="Crop every image somewhere else",
+    difficulty=3, importance=4, minutes=20, points=3,
+    solution="resnet_tutorial.solutions.chapter08:random_crops",
+)
+def check_random_crops(crop, expect):
+    """Images whose pixels say where they come from: each result is a window, at its own place."""
+    count, height, width, size = 240, 12, 14, 8
+    padded = _map_images(count, height, width)
+    before = padded.clone()
+    crops = crop(padded, size)
+    if not expect(
+        isinstance(crops, Tensor) and tuple(crops.shape) == (count, 3, size, size), "wrong-shape",
+        f"{_shape(padded)} became {_shape(crops)}, not {count} x 3 x {size} x {size}.",
+        hint="One window for each image, all channels, rows and columns in the last two places.",
+    ):
+        return
+    expect(
+        torch.equal(padded, before), "input-modified", "The images handed in have been changed.",
+        hint="Index into them; assign nothing to them.",
+    )
+    if not expect(
+        crops.dtype == torch.uint8, "wrong-dtype", f"uint8 images came back as {crops.dtype}.",
+        hint="Picking pixels needs no arithmetic on them: the type stays.",
+    ):
+        return
+    crops = crops.long()
+    if not expect(
+        bool((crops[:, 2] == torch.arange(count)[:, None, None]).all()), "images-mixed",
+        "A window holds pixels of another image than the one at its place.",
+        hint="Index the images with arange(N), shaped so that it broadcasts against rows and columns.",
+    ):
+        return
+    tops, lefts = crops[:, 0, 0, 0], crops[:, 1, 0, 0]
+    steps = torch.arange(size)
+    windows = (crops[:, 0] == (tops[:, None] + steps)[:, :, None]).all() and (
+        crops[:, 1] == (lefts[:, None] + steps)[:, None, :]
+    ).all()
+    if not expect(
+        bool(windows), "not-a-window",
+        f"A result is no window of its image: its first row comes from rows "
+        f"{crops[0, 0, 0].tolist()} and columns {crops[0, 1, 0].tolist()}.",
+        hint="Rows run down and columns across: rows get shape (N, 1, size, 1), columns (N, 1, 1, size).",
+    ):
+        return
+    again = crop(padded, size).long()
+    if not expect(
+        not (torch.equal(again[:, 0, 0, 0], tops) and torch.equal(again[:, 1, 0, 0], lefts)),
+        "not-random", "Two calls gave the same windows.",
+        hint="Draw the offsets anew in each call, and set no seed in the function.",
+    ):
+        return
+    if not expect(
+        len(tops.unique()) > 1 or len(lefts.unique()) > 1, "same-crop-for-all",
+        f"All {count} windows begin at row {tops[0].item()} and column {lefts[0].item()}.",
+        hint="Draw N offsets, torch.randint(..., (N, 1)), where one was drawn.",
+    ):
+        return
+    if not expect(
+        len((tops - lefts).unique()) > 1, "same-shift-both-ways",
+        "Every window is shifted by the same number of rows and columns.",
+        hint="Draw rows and columns separately.",
+    ):
+        return
+    for starts, places, word in ((tops, height - size + 1, "rows"), (lefts, width - size + 1, "columns")):
+        seen = starts.unique().tolist()
+        if not expect(
+            seen == list(range(places)), "offset-range",
+            f"Windows of {size} can begin at {places} {word}, 0 to {places - 1}; yours begin at {seen}.",
+            hint="There are H - size + 1 places, and torch.randint leaves its upper bound out.",
+        ):
+            return
+    whole = padded[:5, :, :size, :size]
+    expect(
+        torch.equal(crop(whole, size), whole), "wrong-value",
+        "A window as large as the image should be the image.", hint="The only offset is 0.",
+    )
+
+
+# --- 8.2
+
+
+@exercise(
+    "smoothed_cross_entropy", chapter=8, number=2, title="Label smoothing from scratch",
+    difficulty=3, importance=3, minutes=15, points=3,
+    solution="resnet_tutorial.solutions.chapter08:smoothed_cross_entropy",
+)
+def check_smoothed_cross_entropy(loss_of, expect):
+    """Values and gradients for several shares and numbers of classes, and very large scores."""
+    for classes, smoothing in ((10, 0.1), (3, 0.3), (10, 0.0)):
+        scores = 2 * torch.randn(32, classes, dtype=torch.float64)
+        labels = torch.randint(classes, (32,))
+        right = smoothed_cross_entropy(scores, labels, smoothing).item()
+        mine = loss_of(scores, labels, smoothing)
+        name = f"With {classes} classes and smoothing {smoothing} the loss"
+        if not _expect_number(expect, mine, name, "Average over the images at the end."):
+            return
+        log_p = F.log_softmax(scores, dim=1)
+        plain = -log_p[torch.arange(32), labels]
+        share = smoothing / (classes - 1)
+        known = {
+            "no-smoothing": plain.mean().item(),
+            "label-left-out": ((1 - smoothing - share) * plain - share * log_p.sum(1)).mean().item(),
+            "sum-over-classes": ((1 - smoothing) * plain - smoothing * log_p.sum(1)).mean().item(),
+            "shares-above-one": (plain - smoothing * log_p.mean(1)).mean().item(),
+            "sum-over-images": 32 * right,
+            "wrong-sign": -right,
+            "softmax-missing": -((1 - smoothing) * scores[torch.arange(32), labels]
+                                 + smoothing * scores.mean(1)).mean().item(),
+        }  # fmt: skip
+        hints = {
+            "label-left-out": "All classes share in the spread, the right one too: smoothing / classes each.",
+            "sum-over-classes": "smoothing is the sum of the spread shares: each class gets smoothing / classes.",
+            "shares-above-one": "The label keeps 1 - smoothing, so that the target sums to 1.",
+            "sum-over-images": "Take the mean over the images.",
+            "wrong-sign": "Log-probabilities are negative; the loss is minus their mean.",
+            "softmax-missing": "Turn the scores into log-probabilities with F.log_softmax first.",
+        }
+        value = float(mine)
+        if not expect(
+            math.isclose(value, right, rel_tol=1e-6), _first_match(value, known, "wrong-value"),
+            f"{name} is {value:.4f}, not {right:.4f}.",
+            hint=hints.get(_first_match(value, known, ""), "Weigh two terms: the label's "
+                           "log-probability, and the mean over all classes."),
+        ):  # fmt: skip
+            return
+    scores = torch.randn(8, 10, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(10, (8,))
+    loss = loss_of(scores, labels, 0.1)
+    if not expect(
+        isinstance(loss, Tensor) and loss.requires_grad, "no-gradient",
+        "The loss does not depend on the scores any more.",
+        hint="Stay with tensors; .item() and .detach() cut the loss off.",
+    ):
+        return
+    mine = torch.autograd.grad(loss, scores)[0]
+    right = torch.autograd.grad(smoothed_cross_entropy(scores, labels, 0.1), scores)[0]
+    expect(
+        torch.allclose(mine, right, atol=1e-9), "wrong-gradient",
+        f"The gradient is off by up to {(mine - right).abs().max().item():.2g}.",
+        hint="No part of the loss may be detached.",
+    )
+    large = loss_of(torch.tensor([[200.0, 0.0, -200.0]]), torch.tensor([1]), 0.1)
+    expect(
+        math.isfinite(float(large)), "overflow",
+        f"For scores of 200, 0 and -200 the loss is {float(large)}.",
+        hint="F.log_softmax is safe where log(softmax(...)) takes the logarithm of zero.",
+    )
+
+
+# --- 8.3
+
+
+@exercise(
+    "one_cycle", chapter=8, number=3, title="The one-cycle learning rate",
+    difficulty=2, importance=4, minutes=12, points=2,
+    solution="resnet_tutorial.solutions.chapter08:one_cycle",
+)
+def check_one_cycle(rate, expect):
+    """Every step of several schedules: the start, the peak, the fall, and the two extremes."""
+    for steps, rising, peak in ((100, 20, 0.2), (37, 6, 1.5), (12, 0, 0.1), (10, 9, 0.3)):
+        name = f"one_cycle(step, {steps}, {rising}, {peak})"
+        rates = [rate(step, steps, rising, peak) for step in range(steps)]
+        if not _expect_number(expect, rates[0], name, "Return one number for one step."):
+            return
+        rates = [float(value) for value in rates]
+        right = [one_cycle(step, steps, rising, peak) for step in range(steps)]
+        if not expect(
+            rising == 0 or rates[0] != 0, "starts-at-zero",
+            f"{name} is 0 at step 0: the first step would be lost.",
+            hint="Count from step + 1.",
+        ):
+            return
+        if not expect(
+            math.isclose(rates[rising], peak, rel_tol=1e-6), "peak-missed",
+            f"{name} is {rates[rising]:.4g} at step {rising}, not {peak}.",
+            hint="At step == rising the cosine begins: its progress is 0 there.",
+        ):
+            return
+        wrong = [s for s in range(steps) if not math.isclose(rates[s], right[s], rel_tol=1e-6, abs_tol=1e-9)]
+        step = wrong[0] if wrong else 0
+        code, hint = "wrong-rise", "A straight line through `rising` steps that meets the peak in the next one."
+        if step >= rising:
+            code, hint = "wrong-fall", "progress runs from 0 at the peak towards 1 at the end; cos takes radians."
+            line = peak * (steps - step) / (steps - rising)
+            if math.isclose(rates[step], line, rel_tol=1e-6):
+                code, hint = "falls-in-a-line", "Use (1 + cos(pi * progress)) / 2 in place of 1 - progress."
+        if not expect(
+            not wrong, code,
+            f"{name} is {rates[step]:.4g} at step {step}, not {right[step]:.4g}.", hint=hint,
+        ):
+            return
+
+
+# --- 8.4
+
+
+def _small_network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 5)
+    ).double()
+
+
+def _reference_step(model, optimizer, images, labels, *, accumulate=False, twice=False, reduction="mean"):
+    """One right step, or one with a known fault."""
+    model.train()
+    scores = model(images)
+    loss = F.cross_entropy(scores.softmax(1) if twice else scores, labels, reduction=reduction)
+    if not accumulate:
+        optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def _after(model: nn.Module, batches, **fault) -> list[Tensor]:
+    """Return the parameters after right or faulty steps from the model's present weights."""
+    model = deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for images, labels in batches:
+        _reference_step(model, optimizer, images, labels, **fault)
+    return list(model.parameters())
+
+
+def _same(mine, theirs) -> bool:
+    return all(torch.allclose(a, b, atol=1e-10) for a, b in zip(mine, theirs, strict=True))
+
+
+@exercise(
+    "train_step", chapter=8, number=4, title="One training step",
+    difficulty=2, importance=5, minutes=12, points=2,
+    solution="resnet_tutorial.solutions.chapter08:train_step",
+)
+def check_train_step(step, expect):
+    """Three steps with momentum, against the same three steps done right."""
+    batches = [(torch.randn(6, 3, 4, 4).double(), torch.randint(5, (6,))) for _ in range(3)]
+    start = _small_network()
+    model = deepcopy(start).eval()  # as an evaluation leaves it
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    twin = deepcopy(start).train()
+    expected = F.cross_entropy(twin(batches[0][0]), batches[0][1]).item()
+    loss = step(model, optimizer, *batches[0])
+    if not _expect_number(expect, loss, "train_step", "Return the loss as a number: loss.item()."):
+        return
+    expect(
+        not (isinstance(loss, Tensor) and loss.requires_grad), "loss-keeps-graph",
+        "The returned loss still holds its graph: a list of such losses fills the memory.",
+        hint="Return loss.item(), or loss.detach().",
+    )
+    if not expect(
+        not torch.equal(model[1].running_mean, start[1].running_mean), "eval-mode",
+        "Batch norm's statistics did not move: the network was in eval mode.",
+        hint="Begin with model.train(); an evaluation before this step has left it in eval mode.",
+    ):
+        return
+    if not expect(
+        not _same(model.parameters(), start.parameters()), "no-step",
+        "The parameters did not change.",
+        hint="Three calls, in this order: optimizer.zero_grad(), loss.backward(), optimizer.step().",
+    ):
+        return
+    code, hint = "wrong-update", "loss.backward() once, optimizer.step() once, on the mean cross-entropy."
+    if _same(model.parameters(), _after(start, batches[:1], twice=True)):
+        code, hint = "softmax-twice", "F.cross_entropy takes scores and does the softmax itself."
+    elif _same(model.parameters(), _after(start, batches[:1], reduction="sum")):
+        code, hint = "sum-not-mean", "Use the mean over the batch, or the step grows with its size."
+    if not expect(
+        _same(model.parameters(), _after(start, batches[:1])), code,
+        "After one step the parameters are not what SGD makes of them.", hint=hint,
+    ):
+        return
+    expect(
+        math.isclose(float(loss), expected, rel_tol=1e-6), "wrong-loss",
+        f"The loss returned is {float(loss):.4f}; that of the batch before the step is {expected:.4f}.",
+        hint="Return the same loss that was sent backwards.",
+    )
+    for images, labels in batches[1:]:
+        step(model, optimizer, images, labels)
+    code, hint = "wrong-update", "Each step must depend on its own batch alone."
+    if _same(model.parameters(), _after(start, batches, accumulate=True)):
+        code, hint = "gradients-accumulate", "backward() adds to .grad: call optimizer.zero_grad() in each step."
+    expect(
+        _same(model.parameters(), _after(start, batches)), code,
+        "The first step is right; after the second and third the parameters are not.", hint=hint,
+    )
+
+
+# --- 8.5
+
+
+class _Probe(nn.Module):
+    """A network whose scores are its input, and which notes how it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.sizes, self.modes, self.recording = [], [], []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append(len(x))
+        self.modes.append(self.training)
+        self.recording.append(torch.is_grad_enabled())
+        scores = self.weight * x.flatten(1)
+        return scores.roll(1, dims=1) if self.training else scores
+
+
+@exercise(
+    "error_percent", chapter=8, number=5, title="Measure the error",
+    difficulty=3, importance=5, minutes=15, points=3,
+    solution="resnet_tutorial.solutions.chapter08:error_percent",
+)
+def check_error_percent(measure, expect):
+    """A network that notes how it is called, on 23 images in batches of 10."""
+    labels = torch.randint(4, (23,))
+    answers = labels.clone()
+    wrong = torch.tensor([3, 12, 17, 20, 21, 22])  # one, two and three in the three batches
+    answers[wrong] = (labels[wrong] + 1) % 4
+    images = F.one_hot(answers, 4).float()[:, :, None, None] + 0.1 * torch.rand(23, 4, 1, 1)
+    model = _Probe().train()
+    error = measure(model, images, labels, 10)
+    if not _expect_number(expect, error, "error_percent", "Return one number for all images together."):
+        return
+    if not expect(
+        bool(model.modes), "network-unused", "The network was never called.",
+        hint="Call model(...) on slices of the images.",
+    ):
+        return
+    if not expect(
+        not any(model.modes), "train-mode", "The network was in training mode while it was measured.",
+        hint="Call model.eval() before the loop: batch norm then uses its running statistics.",
+    ):
+        return
+    expect(
+        not any(model.recording), "gradients-recorded",
+        "The network computed with gradients recorded, which costs memory and time.",
+        hint="Put the loop under torch.no_grad().",
+    )
+    expect(
+        max(model.sizes) <= 10, "batch-too-large",
+        f"The network got {max(model.sizes)} images at a time; batch_size was 10.",
+        hint="Slice: images[start : start + batch_size].",
+    )
+    if not expect(
+        sum(model.sizes) == 23, "images-missed",
+        f"Of 23 images the network saw {sum(model.sizes)}, in batches of {model.sizes}.",
+        hint="range(0, len(images), batch_size) takes the short last batch along.",
+    ):
+        return
+    right = 600 / 23
+    known = {
+        "batches-equal": 100 * (1 / 10 + 2 / 10 + 3 / 3) / 3, "share-not-percent": right / 100,
+        "accuracy": 100 - right, "count-not-percent": 6.0, "full-batches-assumed": 100 * 6 / 30,
+    }  # fmt: skip
+    hints = {
+        "batches-equal": "The last batch has 3 images and counted as much as one of 10: add up the wrong "
+                         "images, and divide once.",
+        "share-not-percent": "Multiply by 100.", "accuracy": "Count the wrong images, not the right ones.",
+        "full-batches-assumed": "Divide by the number of images, not of batches times batch_size.",
+    }  # fmt: skip
+    code = _first_match(float(error), known, "wrong-value")
+    expect(
+        math.isclose(float(error), right, rel_tol=1e-5), code,
+        f"6 of 23 images are wrong, {right:.2f} %; the answer was {float(error):.2f}.",
+        hint=hints.get(code, "Count the wrong images over all batches, and divide by len(images)."),
+    )
+    expect(
+        model.training, "mode-not-restored", "The network came in training mode and was left in eval mode.",
+        hint="Remember model.training before model.eval(), and hand it to model.train(...) at the end.",
+    )
+    model.eval()
+    measure(model, images, labels, 23)
+    expect(
+        not model.training, "mode-not-restored", "The network came in eval mode and was left in training mode.",
+        hint="model.train(was_training) puts back whichever it was.",
+    )
