@@ -23,7 +23,7 @@ def imagenet_stem(in_channels: int = 3, out_channels: int = 64) -> nn.Sequential
 
 
 def last_feature_map(height: int, width: int) -> tuple[int, int, int]:
-    """Return channels, height and width of ResNet-50's last feature map for one image."""
+    """Return channels, height and width of ResNet-50's last map for one image."""
 
     def side(pixels: int) -> int:
         # stem convolution, max-pooling, and the first 3x3 of the stages 2, 3 and 4
