@@ -63,9 +63,9 @@ def read(path: Path) -> ImageSet:
     try:
         # Reading an array to its end also checks the checksum that the archive keeps for it.
         with np.load(path, allow_pickle=False) as archive:
+            if missing := [name for name in SHAPES if name not in archive.files]:
+                raise DataError(f"{path} is not CIFAR-10: it has no {missing[0]}.")
             arrays = {name: archive[name] for name in SHAPES}
-    except KeyError as problem:
-        raise DataError(f"{path} is not usable: it has no array {problem.args[0]!r}.") from None
     except (OSError, ValueError, EOFError, TypeError, AttributeError,
             zipfile.BadZipFile, NotImplementedError, MemoryError) as problem:
         raise DataError(f"{path} is damaged or not an .npz file ({problem}).") from None

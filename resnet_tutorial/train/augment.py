@@ -36,17 +36,16 @@ class Pixels:
 def measure_pixels(images: Tensor, recipe: Recipe) -> Pixels:
     """Return `images` with their own mean and standard deviation, as the recipe wants them."""
     # Sums of integers are exact, so the mean is the same on every device and in every order.
-    mean = images.sum(dim=0, dtype=torch.int64).double() / len(images)
+    mean = images.sum(dim=0, dtype=torch.int64).cpu().double() / len(images)
     channel_mean = mean.mean(dim=(0, 1))
-    std = torch.full((3,), 255.0, dtype=torch.float64, device=images.device)
+    std = torch.full((3,), 255.0, dtype=torch.float64)
     if recipe.divide_by_std:
-        squares = torch.stack([(chunk.long() ** 2).sum(dim=(0, 1, 2))
-                               for chunk in images.split(5000)]).sum(dim=0)
-        mean_square = squares.double() / images[..., 0].numel()
+        squares = sum((chunk.long() ** 2).sum(dim=(0, 1, 2)) for chunk in images.split(5000))
+        mean_square = squares.cpu().double() / images[..., 0].numel()
         std = (mean_square - channel_mean**2).sqrt().clamp(min=1.0)
     if recipe.mean == "channel":
-        mean = channel_mean.expand_as(mean)
-    return Pixels(images, mean.float().contiguous(), std.float())
+        mean = channel_mean.expand_as(mean).contiguous()
+    return Pixels(images, mean.float().to(images.device), std.float().to(images.device))
 
 
 @dataclass(frozen=True)

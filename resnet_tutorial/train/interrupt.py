@@ -14,18 +14,17 @@ class StopBetweenSteps:
 
     def __init__(self) -> None:
         self.asked = False
-        self._before = {}
+        self._before = None
 
     def __enter__(self) -> StopBetweenSteps:
         # Only the main thread may handle signals; elsewhere an interrupt stays what it was.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+            self._before = signal.signal(signal.SIGINT, self._note)
         return self
 
     def __exit__(self, *_) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
     def _note(self, number, frame) -> None:
         if self.asked:

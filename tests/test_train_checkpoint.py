@@ -1,0 +1,215 @@
+"""Checkpoints: killed and resumed runs end in the same bits, and damage is refused."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from training_help import QUICK, curves, same_weights, tiny_data, tiny_network
+
+from resnet_tutorial.train import TrainingError, checkpoint, fit, loop
+
+DATA = tiny_data()
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def train(out=None, network=None, recipe=QUICK, **options):
+    network = network or tiny_network()
+    return network, fit(network, DATA, recipe, out=out, progress="none", **options)
+
+
+def stop_after(steps, monkeypatch):
+    """End the next run as Ctrl-C would, when that many steps are done."""
+    original = loop._train_step
+
+    def train_step(run, draws):
+        original(run, draws)
+        if run.step == steps:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop, "_train_step", train_step)
+
+
+@pytest.mark.parametrize("step", [1, 8, 9, 10, 26])
+def test_an_interrupted_run_resumes_to_the_same_bits(step, tmp_path, monkeypatch):
+    whole, undisturbed = train()
+    with monkeypatch.context() as patch:
+        stop_after(step, patch)
+        train(tmp_path)
+    resumed, history = train(tmp_path, network=tiny_network(seed=9), resume=True)
+    assert same_weights(whole, resumed)
+    assert curves(history) == curves(undisturbed)
+
+
+def test_the_warm_up_and_its_window_survive(tmp_path, monkeypatch):
+    recipe = QUICK.but(epochs=24, warmup_lr=0.01)
+    whole, undisturbed = train(recipe=recipe)
+    with monkeypatch.context() as patch:
+        stop_after(57, patch)
+        train(tmp_path, recipe=recipe)
+    resumed, history = train(tmp_path, recipe=recipe, resume=True)
+    assert same_weights(whole, resumed) and curves(history) == curves(undisturbed)
+
+
+def test_a_finished_run_resumes_at_its_end(tmp_path):
+    whole, first = train(tmp_path)
+    again, second = train(tmp_path, network=tiny_network(seed=5), resume=True)
+    assert same_weights(whole, again) and curves(first) == curves(second)
+
+
+VICTIM = """
+import json, sys, zlib, torch
+torch.set_num_threads(1)
+from training_help import *
+from resnet_tutorial.train import fit
+network = tiny_network()
+history = fit(network, tiny_data(), QUICK.but(epochs=12), out=sys.argv[1], resume=True,
+              save_every=0, progress="none")
+state = network.state_dict().values()
+print(json.dumps([curves(history), [zlib.crc32(v.cpu().numpy().tobytes()) for v in state]]))
+"""
+
+
+def start_victim(folder):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+    return subprocess.Popen([sys.executable, "-c", VICTIM, str(folder)], env=environment,
+                            stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_killed_at_random_moments_and_resumed_the_run_ends_in_the_same_bits(tmp_path):
+    undisturbed = start_victim(tmp_path / "whole")
+    folder = tmp_path / "killed"
+    chance = random.Random()
+    moments, kills = [], 0
+    for _ in range(3):
+        victim = start_victim(folder)
+        newest, seen = folder / checkpoint.CURRENT, None
+        while victim.poll() is None:  # until it has saved something of its own, at every step
+            stamp = newest.stat().st_mtime_ns if newest.exists() else None
+            if seen is not None and stamp not in (None, seen):
+                break
+            seen = seen or stamp
+            time.sleep(0.005)
+        moments.append(chance.uniform(0, 0.3))
+        time.sleep(moments[-1])
+        kills += victim.poll() is None
+        victim.kill()
+        victim.communicate()
+    end = start_victim(folder)
+    said, _ = end.communicate(timeout=120)
+    expected, _ = undisturbed.communicate(timeout=120)
+    assert end.returncode == 0, moments
+    result = [json.loads(text.splitlines()[-1]) for text in (said, expected)]
+    assert result[0] == result[1], moments
+    assert kills, "the runs were over before they could be killed"
+
+
+def half(content):
+    return content[: len(content) // 2]
+
+
+def one_bit(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [half, one_bit, lambda c: b"", lambda c: b"something else"])
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(damage, tmp_path, capsys):
+    whole, undisturbed = train(tmp_path)
+    newest = tmp_path / checkpoint.CURRENT
+    newest.write_bytes(damage(newest.read_bytes()))
+    resumed, history = train(tmp_path, resume=True)
+    assert "Continuing from the checkpoint before it" in capsys.readouterr().out
+    assert same_weights(whole, resumed) and curves(history) == curves(undisturbed)
+    assert (tmp_path / checkpoint.REFUSED).exists()
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path, capsys):
+    whole, _ = train(tmp_path)
+    os.remove(tmp_path / checkpoint.CURRENT)
+    resumed, _ = train(tmp_path, resume=True)
+    assert same_weights(whole, resumed)
+
+
+def test_nothing_usable_is_a_sentence(tmp_path):
+    train(tmp_path)
+    for name in (checkpoint.CURRENT, checkpoint.PREVIOUS):
+        (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(TrainingError, match="cut off or not a checkpoint.*Choose another folder"):
+        train(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "options, reason",
+    [
+        ({"seed": 1}, "seed 0, and this run has 1"),
+        ({"recipe": QUICK.but(peak_lr=0.05)}, "peak_lr 0.2, and this run has 0.05"),
+        ({"epochs": 9}, "steps 27, and this run has 81"),
+        ({"network": tiny_network(classes=12)}, "another network"),
+        ({"network": torch.nn.Sequential(*tiny_network(), torch.nn.ReLU())}, "another network"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(options, reason, tmp_path):
+    train(tmp_path)
+    with pytest.raises(TrainingError, match=f"belongs to another run.*{reason}"):
+        train(tmp_path, resume=True, **options)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(TrainingError, match="not a checkpoint of this package"):
+        checkpoint.read(tmp_path / "other.pt")
+    torch.save({"format": checkpoint.FORMAT, "code": print}, tmp_path / "code.pt")
+    with pytest.raises(TrainingError, match="cut off or not a checkpoint"):
+        checkpoint.read(tmp_path / "code.pt")
+
+
+def test_a_run_is_not_written_over_another(tmp_path):
+    train(tmp_path)
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train(tmp_path)
+
+
+def test_resuming_without_a_checkpoint_starts(tmp_path, capsys):
+    train(tmp_path / "new", resume=True)
+    assert "starting from the beginning" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_a_warning_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+    whole, _ = train()
+    save, calls = torch.save, []
+
+    def full_twice(state, file):
+        calls.append(1)
+        if len(calls) <= 2:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+        save(state, file)
+
+    monkeypatch.setattr(checkpoint.torch, "save", full_twice)
+    survivor, history = train(tmp_path)
+    assert same_weights(whole, survivor) and len(history.epoch) == 3
+    assert capsys.readouterr().out.count("No space left on device") == 2
+    assert checkpoint.read(tmp_path / checkpoint.CURRENT)["step"] == 27
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_unwritable_folder_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TrainingError, match="cannot be written.*choose another folder"):
+        train(tmp_path / "file" / "below")

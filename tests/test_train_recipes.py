@@ -1,0 +1,97 @@
+"""Recipes: the paper's to the letter, and what a recipe refuses."""
+
+import pytest
+import torch
+from training_help import QUICK, tiny_data, tiny_network
+
+from resnet_tutorial.train import RECIPES, fit, get_recipe
+from resnet_tutorial.train.average import WeightAverage
+from resnet_tutorial.train.loop import make_optimizer
+
+
+def test_the_paper_to_the_letter():
+    paper = get_recipe("paper")
+    assert (paper.iterations, paper.batch_size) == (64_000, 128)
+    assert (paper.momentum, paper.nesterov, paper.weight_decay) == (0.9, False, 1e-4)
+    assert paper.decay_all and paper.label_smoothing == 0 and paper.average == 0
+    assert (paper.pad, paper.padding, paper.flip, paper.mean) == (4, "zero", True, "pixel")
+    assert round(paper.holdout * 50_000) == 5_000
+    rates = [paper.learning_rate(step, 64_000) for step in (0, 31_999, 32_000, 47_999, 48_000)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+    assert get_recipe("paper-110") == paper.but(name="paper-110", warmup_lr=0.01)
+
+
+def test_one_cycle_rises_then_falls_to_zero():
+    recipe = get_recipe("fast").but(peak_lr=0.4, rise=0.25)
+    rates = [recipe.learning_rate(step, 100) for step in range(100)]
+    assert max(rates) == rates[25] == pytest.approx(0.4)
+    assert rates[:25] == sorted(rates[:25]) and rates[25:] == sorted(rates[25:], reverse=True)
+    assert 0 < rates[0] < 0.02 and 0 <= rates[-1] < 0.001
+
+
+@pytest.mark.parametrize("rise", [0.0, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_any_rise_gives_a_rate_for_every_step(rise, steps):
+    recipe = get_recipe("fast").but(rise=rise)
+    for step in range(steps):
+        assert 0 <= recipe.learning_rate(step, steps) <= recipe.peak_lr
+
+
+def test_batch_norm_and_biases_are_decayed_as_the_recipe_says():
+    spared = make_optimizer(tiny_network(), get_recipe("fast")).param_groups
+    assert [g["weight_decay"] for g in spared] == [get_recipe("fast").weight_decay, 0.0]
+    assert {p.ndim for p in spared[0]["params"]} == {2, 4}
+    assert {p.ndim for p in spared[1]["params"]} == {1}
+    (only,) = make_optimizer(tiny_network(), get_recipe("paper")).param_groups
+    assert only["weight_decay"] == 1e-4 and len(only["params"]) == 5
+
+
+def test_the_warm_up_ends_when_the_training_error_is_below_80_percent():
+    recipe = QUICK.but(iterations=320, epochs=0, warmup_lr=0.01, average=0.0, schedule="steps",
+                       peak_lr=0.1)  # fmt: skip
+    history = fit(tiny_network(), tiny_data(), recipe, curve_on="none", progress="none")
+    assert history.lr[:11] == [0.01] * 11  # 99 steps; the error is looked at after 100
+    assert max(history.lr) == 0.1 and history.train_error[10] < 90
+
+
+def test_the_average_moves_by_the_share_it_should():
+    network = tiny_network()
+    average = WeightAverage(network, decay=0.75)
+    before = network[0].weight.detach().clone()
+    with torch.no_grad():
+        network[0].weight += 1
+    average.update(network)
+    assert torch.allclose(average.values["0.weight"], before + 0.25, atol=1e-6)
+    with average.applied(network):
+        assert torch.allclose(network[0].weight, before + 0.25, atol=1e-6)
+    assert torch.allclose(network[0].weight, before + 1)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_a_few_steps(name):
+    recipe = get_recipe(name).but(batch_size=24, iterations=12, epochs=0, schedule="steps")
+    history = fit(tiny_network(), tiny_data(), recipe, progress="none")
+    assert len(history.val_error) == len(history.epoch) == 2
+    assert 0 <= history.final["test_error"] <= 100
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"learning_rate": 1}, "has no learning_rate"),
+        ({"peak_lr": 0}, "peak_lr must be above 0"),
+        ({"schedule": "cosine"}, "one of steps, one-cycle"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"momentum": 0.0}, "nesterov needs"),
+        ({"epochs": 0}, "epochs or iterations"),
+        ({"holdout": 5000}, "holdout must be from 0 to below 1"),
+    ],
+)
+def test_impossible_choices_are_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        get_recipe("fast").but(**changes)
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(ValueError, match="choose one of fast, paper"):
+        get_recipe("slow")
