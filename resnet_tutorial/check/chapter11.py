@@ -1,0 +1,227 @@
+"""Checks of chapter 11, reading other people's code."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..blocks import Bottleneck
+from ..solutions.chapter11 import extra_biases, name_faults, pooling_range
+from ..solutions.chapter11_blocks import BiasedConvolutions, NormAfterAddition, ProjectOnStride, ReluOnBranch
+from .core import Expectations, exercise
+
+
+class _Overwriting(Bottleneck):
+    """Lowers values as it should, and writes the result into its input."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            return x.copy_(super().forward(x))
+
+
+class _Clamped(ReluOnBranch):
+    """The extra ReLU, written as a clamp."""
+
+    def forward(self, x):
+        return (x + self.bn3(self.inner(x)).clamp(min=0)).clamp(min=0)
+
+
+class _NeverProjects(ProjectOnStride):
+    project_on = ()
+
+
+class _ProjectsOnChannels(ProjectOnStride):
+    project_on = ("channels",)
+
+
+class _KeepsSize(nn.Module):
+    """Runs in all cases and forgets the stride in some."""
+
+    def __init__(self, in_channels, mid_channels, stride):
+        super().__init__()
+        self.block = Bottleneck(in_channels, mid_channels, 1 if in_channels == 16 else stride)
+
+    def forward(self, x):
+        return self.block(x)
+
+
+def _refuses(in_channels, mid_channels, stride):
+    if stride != 1:
+        raise ValueError("no stride")
+    return Bottleneck(in_channels, mid_channels)
+
+
+def _expect_verdict(expect: Expectations, verdict, right: bool, code: str, message: str, hint: str) -> bool:
+    if not expect(
+        isinstance(verdict, bool), "wrong-type", f"The function returned {verdict!r}, not True or False.",
+        hint="bool(...) turns a tensor of one element into a truth value; .any() makes that one element.",
+    ):
+        return False
+    return expect(verdict is right, code, message, hint=hint)
+
+
+@exercise(
+    "can_lower_a_value", chapter=11, number=1, title="Can the block lower a value?",
+    difficulty=3, importance=5, minutes=15, points=3,
+    solution="resnet_tutorial.solutions.chapter11:can_lower_a_value",
+)
+def check_can_lower_a_value(can_lower, expect):
+    """Right and faulty blocks, a zero-initialised one, one that overwrites x; nothing is changed."""
+    hint = "Is some output smaller than the input at the same place?"
+    if not _expect_verdict(
+        expect, can_lower(Bottleneck(16, 4), 16), True, "false-alarm",
+        "The book's Bottleneck lowers values, and the function says that it cannot.", hint,
+    ):
+        return
+    for faulty in (ReluOnBranch(16, 4), _Clamped(12, 3)):
+        channels = faulty.bn3.num_features
+        if not _expect_verdict(
+            expect, can_lower(faulty, channels), False, "missed-relu",
+            "A block whose branch ends in a ReLU was said to lower values.",
+            "Take an input without negative values: those the last ReLU would raise to zero anyway, "
+            "and compare with <, not <=.",
+        ):
+            return
+    zero = Bottleneck(16, 4)
+    nn.init.zeros_(zero.bn3.weight)
+    _expect_verdict(
+        expect, can_lower(zero, 16), True, "zero-gamma",
+        "A right block whose last batch norm starts at zero was said to be unable to lower a value.",
+        "At its start such a block is the identity: give the parameters random values first.",
+    )
+    _expect_verdict(
+        expect, can_lower(NormAfterAddition(16, 4), 16), True, "false-alarm",
+        "A block with its last batch norm behind the addition lowers values, too; this test is not about it.",
+        hint,
+    )
+    _expect_verdict(
+        expect, can_lower(_Overwriting(16, 4), 16), True, "compared-with-changed-input",
+        "A block that writes into its input was said to be unable to lower a value.",
+        "Hand the block a clone, and compare with what you kept.",
+    )
+    block = Bottleneck(16, 4)
+    before = [tensor.clone() for tensor in block.state_dict().values()]
+    can_lower(block, 16)
+    changed = sum(not torch.equal(a, b) for a, b in zip(before, block.state_dict().values(), strict=True))
+    expect(
+        changed == 0 and block.training, "block-modified",
+        f"After the experiment {changed} of the block's {len(before)} tensors have changed, "
+        f"and its training mode is {block.training}; it was True.",
+        hint="Experiment on copy.deepcopy(block): a forward pass alone moves the running statistics.",
+    )
+
+
+@exercise(
+    "missing_projections", chapter=11, number=2, title="Find the missing projection",
+    difficulty=3, importance=4, minutes=15, points=3,
+    solution="resnet_tutorial.solutions.chapter11:missing_projections",
+)
+def check_missing_projections(detector, expect):
+    """Blocks that project always, never, on one reason only; one that fails early, one of wrong shape."""
+    cases = (
+        (Bottleneck, [], "false-alarm", "the book's Bottleneck"),
+        (BiasedConvolutions, [], "false-alarm", "a block that is wrong in other ways"),
+        (ProjectOnStride, [(8, 1)], "missed-channels", "a block that projects only for a stride"),
+        (_ProjectsOnChannels, [(16, 2)], "missed-stride", "a block that projects only for new channels"),
+        (_NeverProjects, [(16, 2), (8, 1), (8, 2)], "wrong-cases", "a block that never projects"),
+        (_refuses, [(16, 2), (8, 2)], "other-errors", "a block that raises a ValueError when it is made"),
+        (_KeepsSize, [(16, 2)], "missed-shape", "a block that runs and gives a wrong shape"),
+    )
+    for make, right, code, words in cases:
+        found = detector(make)
+        if not expect(
+            isinstance(found, list), "wrong-type", f"The function returned {type(found).__name__}, not a list.",
+            hint="Start with an empty list and append each failing case.",
+        ):
+            return
+        found = [tuple(case) for case in found]
+        if not expect(
+            found == right, code, f"For {words} the failing cases are {right}, not {found}.",
+            hint="Make and run the block inside try, catch any Exception, and compare the whole output shape.",
+        ):
+            return
+
+
+@exercise(
+    "extra_biases", chapter=11, number=3, title="Count the needless biases",
+    difficulty=1, importance=3, minutes=6, points=1,
+    solution="resnet_tutorial.solutions.chapter11:extra_biases",
+)
+def check_extra_biases(counter, expect):
+    """A plain network, one with biases already, groups, a linear layer, nesting."""
+    plain = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), Bottleneck(8, 4))
+    mixed = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 12, 3, groups=3, bias=False), plain)
+    for model, words in ((plain, "Without any bias"), (mixed, "With one convolution that has its bias")):
+        right, found = extra_biases(model), counter(model)
+        existing = sum(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+        code = "counts-existing" if found == existing != right else "wrong-value"
+        if not expect(
+            found == right, code, f"{words}: {found} instead of {right}.",
+            hint="One bias for each output channel of every nn.Conv2d whose bias is None; modules() finds all.",
+        ):
+            return
+    head = nn.Sequential(plain, nn.Linear(16, 10, bias=False))
+    expect(
+        counter(head) == extra_biases(plain), "counts-linear",
+        f"A linear layer without a bias raised the count from {extra_biases(plain)} to {counter(head)}.",
+        hint="Only convolutions are asked for.",
+    )
+
+
+@exercise(
+    "pooling_range", chapter=11, number=4, title="The sizes that a fixed pooling allows",
+    difficulty=2, importance=3, minutes=10, points=2,
+    solution="resnet_tutorial.solutions.chapter11:pooling_range",
+)
+def check_pooling_range(sizes, expect):
+    """Three sizes for five kernels, against pooling itself at the borders."""
+    names = ("smallest size", "largest size that loses nothing", "largest size")
+    codes = ("wrong-smallest", "wrong-whole", "wrong-largest")
+    for kernel in (7, 4, 1, 2, 12):
+        found, right = sizes(kernel), pooling_range(kernel)
+        if not expect(
+            isinstance(found, tuple | list) and len(found) == 3, "wrong-type",
+            f"The function returned {found!r}, not three numbers.", hint="return smallest, whole, largest",
+        ):
+            return
+        for mine, expected, name, code in zip(found, right, names, codes, strict=True):
+            if not expect(
+                mine == expected, code, f"With a kernel of {kernel} the {name} is {expected}, not {mine}.",
+                hint="An image of n pixels leaves a map of ceil(n / 32), and the pooling makes map // kernel of it.",
+            ):
+                return
+
+
+@exercise(
+    "name_faults", chapter=11, number=5, title="Six specimens",
+    difficulty=4, importance=5, minutes=20, points=5,
+    solution="resnet_tutorial.solutions.chapter11:name_faults",
+)
+def check_name_faults(verdicts, expect):
+    """The verdict on each specimen."""
+    given, right = verdicts(), name_faults()
+    if not expect(
+        isinstance(given, dict) and set(given) == set(right), "wrong-type",
+        f"The answer is {given!r}; a dictionary with the keys A to F is asked for.",
+        hint='return {"A": "...", "B": "...", ...}',
+    ):
+        return
+    look = {
+        "A": "Set its parameters to zero: what is left of the input?",
+        "B": "Its parameter count and its failing to take the book's weights belong together.",
+        "C": "Compare its two distances: at stride 1 and at stride 2.",
+        "D": "What reaches the input backward when the branch is zero?",
+        "E": "Has any experiment found a difference at all?",
+        "F": "Which way can its branch move a value?",
+    }
+    for letter, verdict in right.items():
+        if given[letter] == verdict:
+            code = ""
+        elif verdict == "right":
+            code = "false-alarm"
+        else:
+            code = "missed-fault" if given[letter] == "right" else "wrong-verdict"
+        expect(
+            not code, code or "right-verdict",
+            f"Specimen {letter} is not {given[letter]!r}.", hint=look[letter],
+        )

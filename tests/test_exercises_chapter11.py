@@ -1,0 +1,140 @@
+"""Chapter 11's checks: right answers in several styles pass, wrong ones are named."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from resnet_tutorial import Bottleneck, check
+from resnet_tutorial.solutions import chapter11
+from resnet_tutorial.solutions.chapter11_blocks import SUSPECTS
+
+EXERCISES = ("can_lower_a_value", "missing_projections", "extra_biases", "pooling_range", "name_faults")
+ANSWERS = chapter11.name_faults()
+
+
+def first_fault(report):
+    return next((f.code for f in report.findings if not f.ok), None)
+
+
+def lower(*, copied=True, random=True, clone=True, x=torch.rand, less=torch.lt, answer=bool):
+    def can_lower(block, channels):
+        trial = copy.deepcopy(block).train() if copied else block
+        if random:
+            for parameter in trial.parameters():
+                parameter.data.uniform_(-1, 1)
+        given = x(4, channels, 6, 7)
+        kept = given.clone() if clone else given
+        with torch.no_grad():
+            return answer(less(trial(given), kept).any())
+
+    return can_lower
+
+
+def cases(*, pairs=((16, 1), (16, 2), (8, 1), (8, 2)), errors=Exception, shape=True):
+    def missing(make):
+        found = []
+        for channels, stride in pairs:
+            try:
+                y = make(channels, 4, stride)(torch.randn(3, channels, 8, 8))
+                if shape and tuple(y.shape[1:]) != (16, 8 // stride, 8 // stride):
+                    found.append((channels, stride))
+            except errors:
+                found.append((channels, stride))
+        return found
+
+    return missing
+
+
+def all_convolutions(model):
+    return sum(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+
+
+def all_weights(model):
+    """One bias for every channel of every layer that has none."""
+    layers = (m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+    return sum(m.weight.shape[0] for m in layers if m.bias is None)
+
+
+def searched(kernel):
+    """The three sizes by trying them all."""
+    maps = {n: -(-n // 32) for n in range(1, 32 * 2 * kernel + 1)}
+    works = [n for n, side in maps.items() if side // kernel == 1]
+    return min(works), max(n for n in works if maps[n] == kernel), max(works)
+
+
+def stub(*arguments):
+    raise NotImplementedError()
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_passes_and_the_stub_is_not_attempted(name):
+    exercise = getattr(check, name)
+    assert exercise(exercise.load_solution()).passed
+    assert not exercise(stub).attempted
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("can_lower_a_value", lower()),
+        ("can_lower_a_value", lower(answer=lambda found: found.item())),
+        ("missing_projections", cases()),
+        ("missing_projections", cases(errors=(RuntimeError, ValueError))),
+        ("extra_biases", lambda m: sum(c.weight.shape[0] for c in m.modules() if isinstance(c, nn.Conv2d) and c.bias is None)),
+        ("pooling_range", searched),
+        ("pooling_range", lambda k: [32 * k - 31, 32 * k, 64 * k - 32]),
+        ("name_faults", lambda: dict(reversed(ANSWERS.items()))),
+    ],
+)  # fmt: skip
+def test_other_styles_pass(name, answer):
+    report = getattr(check, name)(answer)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "code"),
+    [
+        ("can_lower_a_value", lambda block, channels: False, "false-alarm"),
+        ("can_lower_a_value", lambda block, channels: True, "missed-relu"),
+        ("can_lower_a_value", lower(x=torch.randn, less=lambda y, x: (y - x).abs() > 0), "missed-relu"),
+        ("can_lower_a_value", lower(less=torch.le, random=False), "missed-relu"),
+        ("can_lower_a_value", lower(random=False), "zero-gamma"),
+        ("can_lower_a_value", lower(clone=False), "compared-with-changed-input"),
+        ("can_lower_a_value", lower(copied=False), "block-modified"),
+        ("can_lower_a_value", lower(answer=lambda found: found), "wrong-type"),
+        ("missing_projections", lambda make: [(8, 1)], "false-alarm"),
+        ("missing_projections", cases(pairs=((16, 1), (16, 2))), "missed-channels"),
+        ("missing_projections", cases(pairs=((16, 1), (8, 1))), "missed-stride"),
+        ("missing_projections", cases(errors=RuntimeError), "raised"),
+        ("missing_projections", cases(shape=False), "missed-shape"),
+        ("missing_projections", lambda make: None, "wrong-type"),
+        ("extra_biases", all_convolutions, "counts-existing"),
+        ("extra_biases", all_weights, "counts-linear"),
+        ("extra_biases", lambda model: sum(1 for m in model.modules() if isinstance(m, nn.Conv2d)), "wrong-value"),
+        ("extra_biases", lambda model: all_convolutions(nn.Sequential(*[m for m in model if isinstance(m, nn.Conv2d)])), "wrong-value"),
+        ("pooling_range", lambda k: (32 * k, 32 * k, 64 * k - 32), "wrong-smallest"),
+        ("pooling_range", lambda k: (32 * k - 31, 32 * k + 1, 64 * k - 32), "wrong-whole"),
+        ("pooling_range", lambda k: (32 * k - 31, 32 * k, 64 * k), "wrong-largest"),
+        ("pooling_range", lambda k: 224, "wrong-type"),
+        ("name_faults", lambda: ["right"] * 6, "wrong-type"),
+        ("name_faults", lambda: dict.fromkeys("ABCDEF", "right"), "missed-fault"),
+        ("name_faults", lambda: {**ANSWERS, "E": "relu-before-add"}, "false-alarm"),
+        ("name_faults", lambda: {**ANSWERS, "F": "norm-after-add"}, "wrong-verdict"),
+    ],
+)  # fmt: skip
+def test_wrong_answers_are_named(name, answer, code):
+    report = getattr(check, name)(answer)
+    assert not report.passed and first_fault(report) == code, report
+
+
+def test_the_screening_finds_every_suspect_and_clears_the_right_block():
+    torch.manual_seed(0)
+    right = chapter11.examine(Bottleneck)
+    assert right["failing cases"] == [] and right["backward"] is None and right["lowers a value"]
+    assert right["distance, stride 1"] == right["distance, stride 2"] == 0
+    for name, make in SUSPECTS.items():
+        found = chapter11.examine(make)
+        different = {q for q in found if found[q] is None or right[q] is None or found[q] != right[q]}
+        assert different - {"backward"} or found["backward"], name
