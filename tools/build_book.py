@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import os
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 from chapter_source import ROOT
-from jupyter_cache.executors.utils import single_nb_execution
+from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
 from kernels import use_own_kernel
+from nbformat import NotebookNode
 
 
 def build(
@@ -28,12 +31,13 @@ def build(
     jobs: int = 2,
     quiet: bool = True,
     overrides: dict | None = None,
+    times: Path | None = None,
 ) -> bool:
     """Build the pages that `toc` names into `output/html`; return whether all went well."""
     from jupyter_book.sphinx import build_sphinx
 
     use_own_kernel()
-    configure_execution()
+    configure_execution(times)
     if jobs > 1:  # each kernel would otherwise take all cores, and they would wait for each other
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // jobs)))
     status = build_sphinx(
@@ -57,14 +61,30 @@ def build(
     return status == 0
 
 
-def configure_execution() -> None:
-    """Have jupyter-cache keep the cells' times, which myst-nb leaves out, and the kernels their notices."""
+def configure_execution(times: Path | None) -> None:
+    """Have the kernels keep their notices to themselves and, where asked, note how long each cell took."""
     from myst_nb.core.execute import cache, direct
 
     for module in (cache, direct):
-        module.single_nb_execution = functools.partial(
-            single_nb_execution, record_timing=True, extra_arguments=["--log-level=ERROR"]
-        )
+        module.single_nb_execution = functools.partial(execute, times)
+
+
+def execute(times: Path | None, notebook: NotebookNode, **options) -> ExecutionResult:
+    """Run a notebook as jupyter-cache does, and write its cells' times beside the pages."""
+    result = single_nb_execution(
+        notebook, record_timing=True, extra_arguments=["--log-level=ERROR"], **options
+    )
+    found = []
+    for cell in notebook.cells:
+        # The cache compares the cells' metadata with the chapter's: nothing may stay there.
+        stamps = cell.metadata.pop("execution", {})
+        start, end = stamps.get("iopub.execute_input"), stamps.get("shell.execute_reply")
+        if start and end:
+            elapsed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+            found.append((cell.source.strip().splitlines()[0], elapsed.total_seconds()))
+    if times:
+        times.write_text(json.dumps(found), encoding="utf-8")
+    return result
 
 
 def main() -> int:

@@ -15,7 +15,6 @@ import json
 import os
 import sys
 import tempfile
-from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -51,9 +50,10 @@ def main() -> int:
         toc=write_toc(out, document, source),
         strict=False,
         jobs=1,
+        times=out / "times.json",
         overrides=settings(source, options.force),
     )
-    print_times(out / "jupyter_execute" / f"{document}.ipynb")
+    print_times(out / "times.json")
     page = out / "html" / f"{document}.html"
     report = out / "html" / "reports" / f"{document}.err.log"
     if not ok or not page.is_file():
@@ -104,21 +104,13 @@ def settings(source: Path, force: bool) -> dict:
 
 
 def print_times(path: Path) -> None:
-    """The cells that took long, from what the kernel recorded."""
-    if not path.is_file():
-        return
-    total = 0.0
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        times = cell["metadata"].get("execution", {})
-        start, end = times.get("iopub.execute_input"), times.get("shell.execute_reply")
-        if not (start and end):
-            continue
-        seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-        total += seconds
-        if seconds >= SHOW_FROM:
-            first = "".join(cell["source"]).strip().splitlines()[0]
-            print(f"  {seconds:6.1f} s  {first}")
-    print(f"  {total:6.1f} s  all cells")
+    """The cells that took long when they last ran."""
+    if path.is_file():
+        times = json.loads(path.read_text(encoding="utf-8"))
+        for first_line, seconds in times:
+            if seconds >= SHOW_FROM:
+                print(f"  {seconds:6.1f} s  {first_line}")
+        print(f"  {sum(seconds for _, seconds in times):6.1f} s  all cells")
 
 
 if __name__ == "__main__":
