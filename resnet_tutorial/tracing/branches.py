@@ -74,7 +74,8 @@ class Ancestry:
     def _shortcut(self, branches: Sequence[Branch]) -> int | None:
         """Return the branch that is the shortcut: at most one layer with weights, and the fewest."""
         layers = [
-            sum(self._operations[i].kind in _WITH_WEIGHTS for i in branch.operations) for branch in branches
+            sum(self._operations[i].kind in _WITH_WEIGHTS for i in branch.operations)
+            for branch in branches
         ]
         least = min(range(len(branches)), key=lambda i: (layers[i], len(branches[i].operations)))
         if len(branches) != 2 or layers[least] > 1:

@@ -6,7 +6,7 @@ This module finds the place and gathers the evidence; the rules stand in ``fault
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -23,11 +23,23 @@ _Frame = tuple[FrameType, int, int]  # with the line and the instruction that it
 _LARGEST_REPLAY = 2**24  # numbers in the largest tensor with which an operation is tried again
 
 
-def explain(recorder: Recorder, error: Exception, model: nn.Module | None) -> Failure:
-    """Return why a forward pass ended."""
+LAZY = Failure(
+    code="lazy",
+    operation="construction",
+    module="",
+    module_type="network",
+    message="Some layers do not know their sizes yet.",
+    cause="A lazy layer fixes its sizes at the first forward pass, which would change the network.",
+    fix="Run it once, model(torch.zeros(1, 3, 224, 224)), or give the layers their in_channels.",
+    error="",
+)
+
+
+def explain(recorder: Recorder, error: Exception, modules: Mapping[str, nn.Module]) -> Failure:
+    """Return why a forward pass ended; ``modules`` are those of the network, by path."""
     if recorder.failed and recorder.failed.error is error:
         return _of_operation(recorder, recorder.failed)
-    return _of_python(recorder, error, model)
+    return _of_python(recorder, error, modules)
 
 
 def explain_constructor(error: Exception) -> Failure:
@@ -39,7 +51,13 @@ def explain_constructor(error: Exception) -> Failure:
 
 
 def _failure(
-    cause: Cause, operation: str, module: str, kind: str, error: Exception, source: Source | None, **more: Any
+    cause: Cause,
+    operation: str,
+    module: str,
+    kind: str,
+    error: Exception,
+    source: Source | None,
+    **more: Any,
 ) -> Failure:
     return Failure(
         code=cause.code,
@@ -103,10 +121,10 @@ def _shapes(structure: Any) -> list[tuple[int, ...]]:
     return found
 
 
-def _of_python(recorder: Recorder, error: Exception, model: nn.Module | None) -> Failure:
+def _of_python(recorder: Recorder, error: Exception, modules: Mapping[str, nn.Module]) -> Failure:
     frames = _frames(error.__traceback__)
-    module = _running_module(frames) or model
-    path = next((path for path, m in model.named_modules() if m is module), "") if model is not None else ""
+    module = _running_module(frames) or modules.get("")
+    path = next((path for path, m in modules.items() if m is module), "")
     kind = type(module).__name__ if module is not None else "function"
     calls = [call for call in recorder.graph.calls if call.path == path]
     inputs = calls[-1].inputs if calls else ()

@@ -140,7 +140,9 @@ def _reason(op: Operation, partner: Operation) -> str:
         key = keys[0]
         return f"{op.name} with {key} {op.settings.get(key)} against {partner.settings.get(key)}."
     if op.parameter_shapes != partner.parameter_shapes:
-        one, other = (", ".join(map(text_of_shape, o.parameter_shapes)) or "none" for o in (op, partner))
+        one, other = (
+            ", ".join(map(text_of_shape, o.parameter_shapes)) or "none" for o in (op, partner)
+        )
         return f"{op.name} with parameters of shape {one} against {other}."
     if op.input_shapes != partner.input_shapes:
         one, other = (", ".join(map(text_of_shape, o.input_shapes)) for o in (op, partner))
@@ -150,7 +152,11 @@ def _reason(op: Operation, partner: Operation) -> str:
 
 def _ends(one, other, names: tuple[str, str]) -> Difference:
     if [one.values[i].shape for i in one.outputs] != [other.values[i].shape for i in other.outputs]:
-        return Difference(False, "the networks compute the same and return different results.", names=names)
+        return Difference(
+            False, "the networks compute the same and return different results.", names=names
+        )
     if (one.failure is None) != (other.failure is None):
         return Difference(False, "one of the traces ends early.", names=names)
-    return Difference(True, f"No difference: both compute the same {len(one)} operations.", names=names)
+    return Difference(
+        True, f"No difference: both compute the same {len(one)} operations.", names=names
+    )

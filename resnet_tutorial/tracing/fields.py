@@ -46,7 +46,13 @@ def after(
         return WHOLE_IMAGE
     if name == "getitem":
         return _indexed(field, settings["index"], len(inputs[0]))
-    if output[-axes:] == inputs[0][-axes:] or name in ("flatten", "view", "reshape", "pad", "squeeze"):
+    if output[-axes:] == inputs[0][-axes:] or name in (
+        "flatten",
+        "view",
+        "reshape",
+        "pad",
+        "squeeze",
+    ):
         return field
     return None  # an operation that moves pixels in a way which this module does not know
 
@@ -72,7 +78,9 @@ def _adaptive(field: tuple[ReceptiveField, ...], before: Shape, after: Shape) ->
     if all(size == 1 for size in after):
         return WHOLE_IMAGE
     steps = zip(field, before, after, strict=True)
-    return tuple(axis.through(max(1, -(-old // new)), max(1, old // new)) for axis, old, new in steps)
+    return tuple(
+        axis.through(max(1, -(-old // new)), max(1, old // new)) for axis, old, new in steps
+    )
 
 
 def _indexed(field: tuple[ReceptiveField, ...], index: Any, dimensions: int) -> Field:
@@ -83,5 +91,6 @@ def _indexed(field: tuple[ReceptiveField, ...], index: Any, dimensions: int) -> 
     parts = (*parts, *(slice(None),) * (dimensions - len(parts)))
     steps = [part.step or 1 for part in parts[-len(field) :]]
     return tuple(
-        ReceptiveField(axis.size, axis.jump * abs(step)) for axis, step in zip(field, steps, strict=True)
+        ReceptiveField(axis.size, axis.jump * abs(step))
+        for axis, step in zip(field, steps, strict=True)
     )

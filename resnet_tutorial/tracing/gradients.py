@@ -15,11 +15,12 @@ from .records import Finding, Operation, place_of
 
 # what autograd saves for the backward pass; whatever stands in neither may save anything
 _SAVES_NOTHING = {
-    "add", "sub", "mean", "sum", "view", "reshape", "flatten", "getitem", "pad", "cat", "stack", "permute",
-    "transpose", "contiguous", "to", "clone", "expand", "squeeze", "unsqueeze", "chunk", "split", "neg",
+    "add", "sub", "neg", "mean", "sum", "view", "reshape", "flatten", "getitem", "pad", "cat", "stack", "permute",
+    "transpose", "contiguous", "to", "clone", "expand", "squeeze", "unsqueeze", "chunk", "split", "dropout",
 }  # fmt: skip
 _SAVES_INPUT = {
     "conv1d", "conv2d", "conv3d", "linear", "batch_norm", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d",
+    "mul", "gelu", "silu", "hardswish", "hardsigmoid",
 }  # fmt: skip
 _SAVES_OUTPUT = {"relu", "sigmoid", "tanh", "softmax", "exp"}
 
@@ -29,18 +30,19 @@ def suspects(recorder: Recorder) -> list[tuple[Operation, Operation]]:
     overwriting = [op for op in recorder.graph.operations if op.in_place and op.inputs]
     if not overwriting:
         return []
-    touched: dict[int, list[tuple[Operation, bool]]] = {}
+    needing: dict[int, list[Operation]] = {}  # by memory
     for op in recorder.graph.operations:
-        for i in op.inputs:
-            if op.name not in _SAVES_NOTHING | _SAVES_OUTPUT:
-                touched.setdefault(recorder.graph.values[i].memory, []).append((op, False))
-        for i in op.outputs:
-            if op.name not in _SAVES_NOTHING | _SAVES_INPUT:
-                touched.setdefault(recorder.graph.values[i].memory, []).append((op, True))
+        saved: list[int] = []
+        if not op.in_place and op.name not in _SAVES_NOTHING | _SAVES_OUTPUT:
+            saved += op.inputs  # what an operation overwrites itself, it saves as a copy
+        if op.name not in _SAVES_NOTHING | _SAVES_INPUT:
+            saved += op.outputs
+        for memory in {recorder.graph.values[i].memory for i in saved}:
+            needing.setdefault(memory, []).append(op)
     return [
         (op, victim)
         for op in overwriting
-        for victim, _ in touched.get(recorder.graph.values[op.outputs[0]].memory, [])
+        for victim in needing.get(recorder.graph.values[op.outputs[0]].memory, ())
         if victim.index < op.index
     ]
 
@@ -53,8 +55,9 @@ def lost(
     if not pairs:
         return
     exact, _, error = run()
-    if error is not None or [op.name for op in exact.graph.operations] != [op.name for op in recorder.graph.operations]:
-        return
+    names = [[op.name for op in graph.operations] for graph in (recorder.graph, exact.graph)]
+    if error is not None or names[0] != names[1]:
+        return  # the forward pass does not always do the same
     known = set(map(id, exact.gradients.values()))
     reported = set()
     for op, victim in pairs:

@@ -34,7 +34,9 @@ class Graph:
     def begin_call(self, path: str, kind: str, inputs: tuple[int, ...]) -> None:
         parent = self._open[-1].id if self._open else None
         first = len(self.operations)
-        call = ModuleCall(len(self.calls), path, kind, parent, len(self._open), first, first, inputs)
+        call = ModuleCall(
+            len(self.calls), path, kind, parent, len(self._open), first, first, inputs
+        )
         self._open.append(call)
         self.calls.append(call)
 

@@ -84,7 +84,14 @@ _IN_PLACE_OPERATORS = {
 _CONV = ("stride", "padding", "dilation", "groups")
 _CONV_TRANSPOSE = ("stride", "padding", "output_padding", "groups", "dilation")
 _MAX_POOL = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-_AVG_POOL = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+_AVG_POOL = (
+    "kernel_size",
+    "stride",
+    "padding",
+    "ceil_mode",
+    "count_include_pad",
+    "divisor_override",
+)
 _ARGUMENTS = {
     **{f"conv{n}d": ("input", "weight", "bias", *_CONV) for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": ("input", "weight", "bias", *_CONV_TRANSPOSE) for n in (1, 2, 3)},
@@ -92,6 +99,7 @@ _ARGUMENTS = {
     **{f"avg_pool{n}d": ("input", *_AVG_POOL) for n in (1, 2, 3)},
     **{f"adaptive_{how}_pool{n}d": ("input", "output_size") for how in ("avg", "max") for n in (1, 2, 3)},
     "linear": ("input", "weight", "bias"),
+    "embedding": ("input", "weight"),
     "batch_norm": (
         "input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps",
     ),
@@ -110,7 +118,13 @@ _ARGUMENTS = {
 _DEFAULTS: dict[str, dict[str, Any]] = {
     **{f"conv{n}d": {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} for n in (1, 2, 3)},
     **{
-        f"conv_transpose{n}d": {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+        f"conv_transpose{n}d": {
+            "stride": 1,
+            "padding": 0,
+            "output_padding": 0,
+            "dilation": 1,
+            "groups": 1,
+        }
         for n in (1, 2, 3)
     },
     **{f"max_pool{n}d": {"padding": 0, "dilation": 1, "ceil_mode": False} for n in (1, 2, 3)},
@@ -128,10 +142,11 @@ _UNIMPORTANT = {
 
 
 def arguments_of(name: str, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's arguments by name, as far as this module knows the function."""
+    """Return a call's arguments by name; where this module knows none, by number."""
     names = _ARGUMENTS.get(name)
     if names is None:
-        return {**{f"arg{i}": arg for i, arg in enumerate(args)}, **kwargs}
+        second = "other" if len(args) > 1 and isinstance(args[1], Tensor) else "arg1"
+        names = ("input", second, *[f"arg{i}" for i in range(2, len(args))])
     return {**_DEFAULTS.get(name, {}), **dict(zip(names, args, strict=False)), **kwargs}
 
 
@@ -180,7 +195,9 @@ def index_text(index: Any) -> str:
 
 def _index_part(part: Any) -> str:
     if isinstance(part, slice):
-        start, stop, step = ("" if end is None else str(end) for end in (part.start, part.stop, part.step))
+        start, stop, step = (
+            "" if end is None else str(end) for end in (part.start, part.stop, part.step)
+        )
         return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
     if part is Ellipsis:
         return "..."

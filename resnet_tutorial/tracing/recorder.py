@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -46,7 +46,18 @@ _READS = {
     "__format__", "__contains__", "__array__", "__reduce_ex__", "equal", "allclose", "is_nonzero",
 }  # fmt: skip
 # what fills a tensor that depends on no input
-_FILLS = {"zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "normal", "bernoulli"}
+_FILLS = {
+    "zeros",
+    "ones",
+    "empty",
+    "full",
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "normal",
+    "bernoulli",
+}
 # what moves a tensor to a device
 _MOVES = {"to", "cpu", "cuda"}
 
@@ -69,15 +80,17 @@ class Recorder(TorchFunctionMode):
     """Records the operations of one forward pass.
 
     Args:
-        model: the network, for the names of its modules and parameters; ``None`` for a function.
+        modules: all modules of the network, by path; none for a function.
         device: ``"meta"``; or the device of real tensors, where the forward pass needs data.
         exact: let torch run every operation, with gradients, and take no shortcut.
     """
 
-    def __init__(self, model: nn.Module | None, device: str = "meta", exact: bool = False) -> None:
+    def __init__(
+        self, modules: Mapping[str, nn.Module], device: str = "meta", exact: bool = False
+    ) -> None:
         super().__init__()
         self.graph = Graph()
-        self.tensors = StandIns(self, model, device, gradients=exact)
+        self.tensors = StandIns(self, modules, device, gradients=exact)
         self.device = device
         self.exact = exact
         self.failed: Failed | None = None
@@ -89,7 +102,7 @@ class Recorder(TorchFunctionMode):
         self._kept: list[Tensor] = []
         self._thread = threading.get_ident()
         self._is_library: dict[Any, bool] = {}
-        self._paths = {} if model is None else {id(m): path for path, m in model.named_modules()}
+        self._paths = {id(module): path for path, module in modules.items()}
 
     def add_input(self, tensor: Tensor, name: str) -> Tensor:
         """Make a tensor an input of the network and return it."""
@@ -139,7 +152,9 @@ class Recorder(TorchFunctionMode):
     def _leave_module(self, module: nn.Module, args: tuple, output: Any) -> None:
         if threading.get_ident() != self._thread:
             return
-        if output is None and sys.exc_info()[1] is None:  # after an error it has not returned at all
+        if (
+            output is None and sys.exc_info()[1] is None
+        ):  # after an error it has not returned at all
             call = self.graph.call
             self.returned_nothing.append(f"{call.path} ({call.type})" if call.path else call.type)
         self.graph.end_call(self.value_ids(output))
@@ -171,6 +186,11 @@ class Recorder(TorchFunctionMode):
             target = _target(kwargs, given)
             self.overwrites_parameter |= target.requires_grad
             return target
+        if own and spelling == "__get__":
+            # ``weight.data``: a constant; what is written to it must not reach the model
+            result = func(*self.tensors.replace(args))
+            self._attach(result, None)
+            return result
         if spelling in _MOVES and self.device == "meta":
             args, kwargs = _without_device(args, kwargs)
             if len(args) + len(kwargs) == 1:
@@ -188,17 +208,26 @@ class Recorder(TorchFunctionMode):
         result = shortcuts.run(name, arguments, in_place) if self._quick and inputs else None
         made_by_torch = result is None
         if made_by_torch:
-            args, kwargs = self.tensors.replace(args, in_place), self.tensors.replace(kwargs, in_place)
+            args, kwargs = (
+                self.tensors.replace(args, in_place),
+                self.tensors.replace(kwargs, in_place),
+            )
             arguments = arguments_of(name, args, kwargs)
             try:
                 result = func(*args, **kwargs)
+                _check_types(name, arguments)
             except Exception as error:
                 self._fail(name, func, args, kwargs, inputs, error)
                 raise
         self.failed = None  # if there was a failure before, the model itself has caught it
 
         parameters = self._parameters(given, marks)
-        if not (inputs or parameters) or name.startswith("new_") or name.endswith("_like"):
+        if (
+            not inputs
+            and (in_place or not parameters)
+            or name.startswith("new_")
+            or name.endswith("_like")
+        ):
             for tensor in tensors_in((result,)):
                 self._attach(tensor, None)
             return result
@@ -292,7 +321,11 @@ class Recorder(TorchFunctionMode):
         mark = Mark(self, value)
         tensor._trace_mark = mark  # type: ignore[attr-defined]
         self._keep(tensor)
-        if self.exact and value is not None and (producer := self.graph.values[value].producer) is not None:
+        if (
+            self.exact
+            and value is not None
+            and (producer := self.graph.values[value].producer) is not None
+        ):
             self.gradients[producer] = tensor.grad_fn
         return mark
 
@@ -304,7 +337,9 @@ class Recorder(TorchFunctionMode):
     def _memory_of(self, mark: Mark | None) -> int | None:
         return None if mark is None or mark.value is None else self.graph.values[mark.value].memory
 
-    def _shared_memory(self, tensor: Tensor, given: list[Tensor], marks: list[Mark | None]) -> int | None:
+    def _shared_memory(
+        self, tensor: Tensor, given: list[Tensor], marks: list[Mark | None]
+    ) -> int | None:
         """Return the memory of the argument of which a tensor is a view."""
         if not given:
             return None
@@ -349,7 +384,18 @@ def _storage(tensor: Tensor) -> int:
 def _without_device(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
     """Return the arguments of ``x.to(...)`` without the device: a tensor of a trace stays on its own."""
     kept = tuple(arg for arg in args if not isinstance(arg, (str, int, torch.device)))
-    return kept, {key: kwargs[key] for key in kwargs if key not in ("device", "non_blocking", "memory_format")}
+    return kept, {
+        key: kwargs[key] for key in kwargs if key not in ("device", "non_blocking", "memory_format")
+    }
+
+
+def _check_types(name: str, arguments: dict[str, Any]) -> None:
+    """Raise what torch raises for real tensors of different types; on meta it lets them pass."""
+    if name not in ("linear", "matmul") or torch.is_autocast_enabled("cpu"):
+        return
+    types = {arguments[key].dtype for key in ("input", "weight", "other") if key in arguments}
+    if len(types) > 1:
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {types}")
 
 
 def _lacks_data(error: Exception) -> bool:

@@ -362,7 +362,9 @@ class Failure:
         if self.source:
             lines.append(f"  {self.source}:  {self.source.text}")
         width = max((len(role) for role in self.shapes), default=0)
-        lines += [f"    {role:<{width}}  {text_of_shape(shape)}" for role, shape in self.shapes.items()]
+        lines += [
+            f"    {role:<{width}}  {text_of_shape(shape)}" for role, shape in self.shapes.items()
+        ]
         lines.append(f"  Seen:  {self.message}")
         if self.cause:
             lines.append(f"  Cause: {self.cause}")

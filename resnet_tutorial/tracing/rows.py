@@ -137,7 +137,9 @@ class _Rows:
         words = "once more" if times == 1 else f"{times} more like it"
         self._add_summary(words, _span(items), operations, "repeat")
 
-    def _add_summary(self, words: str, path: str, operations: Sequence[Operation], role: str) -> None:
+    def _add_summary(
+        self, words: str, path: str, operations: Sequence[Operation], role: str
+    ) -> None:
         last = operations[-1]
         params, macs = sum(op.params for op in operations), sum(op.macs for op in operations)
         shape, field = text_of_shape(last.output_shape), text_of_field(last.field)

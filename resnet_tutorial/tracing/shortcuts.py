@@ -31,7 +31,7 @@ def run(name: str, arguments: dict[str, Any], in_place: bool) -> Tensor | None:
     return torch.empty(shape, dtype=x.dtype, device="meta")
 
 
-def _relu(x: Tensor, arguments: dict[str, Any]) -> Shape | None:
+def _number_by_number(x: Tensor, arguments: dict[str, Any]) -> Shape | None:
     return x.shape
 
 
@@ -57,45 +57,54 @@ def _batch_norm(x: Tensor, arguments: dict[str, Any]) -> Shape | None:
 
 
 def _linear(x: Tensor, arguments: dict[str, Any]) -> Shape | None:
-    weight, bias = arguments["weight"], arguments.get("bias")
-    if weight.dim() != 2 or x.dim() < 1 or x.shape[-1] != weight.shape[1] or weight.dtype != x.dtype:
+    weight = arguments["weight"]
+    if weight.dim() != 2 or x.dim() < 1 or x.shape[-1] != weight.shape[1]:
         return None
-    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != x.dtype):
+    if not _fits(arguments.get("bias"), weight.shape[0], x) or weight.dtype != x.dtype:
         return None
     return (*x.shape[:-1], weight.shape[0])
 
 
 def _conv2d(x: Tensor, arguments: dict[str, Any]) -> Shape | None:
-    weight, bias, groups = arguments["weight"], arguments.get("bias"), arguments["groups"]
-    steps = [_pair(arguments[key]) for key in ("stride", "padding", "dilation")]
-    if x.dim() != 4 or weight.dim() != 4 or None in steps or weight.dtype != x.dtype:
+    weight, groups = arguments["weight"], arguments["groups"]
+    if x.dim() != 4 or weight.dim() != 4 or weight.dtype != x.dtype:
         return None
-    batch, channels, height, width = x.shape
-    out_channels = weight.shape[0]
-    if not groups > 0 or out_channels % groups or channels != weight.shape[1] * groups:
+    if min(*x.shape[1:], *weight.shape, groups) < 1:
         return None
-    if bias is not None and (bias.shape != (out_channels,) or bias.dtype != x.dtype):
+    out_channels, in_channels = weight.shape[:2]
+    if out_channels % groups or x.shape[1] != in_channels * groups:
         return None
-    sizes = [
-        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        for size, kernel, stride, padding, dilation in zip(
-            (height, width), weight.shape[2:], *steps, strict=True
-        )
-    ]
-    return (batch, out_channels, *sizes) if min(sizes) > 0 and min(x.shape[1:]) > 0 else None
+    if not _fits(arguments.get("bias"), out_channels, x):
+        return None
+    height, width = _windows(x, arguments, 0), _windows(x, arguments, 1)
+    return (x.shape[0], out_channels, height, width) if min(height, width) > 0 else None
 
 
-def _pair(value: Any) -> tuple[int, int] | None:
-    """Return a setting per axis; ``None`` for what is neither a number nor two (``"same"``)."""
-    if type(value) is int:
-        value = (value, value)
-    if type(value) is tuple and len(value) == 2 and min(value) >= 0:
-        return value
-    return None
+def _windows(x: Tensor, arguments: dict[str, Any], axis: int) -> int:
+    """Return how often a convolution's window fits along an axis; 0 for what torch should judge."""
+    kernel = arguments["weight"].shape[2 + axis]
+    stride, padding, dilation = (
+        value
+        if type(value) is int
+        else value[axis]
+        if type(value) is tuple and len(value) == 2
+        else -1
+        for value in (arguments["stride"], arguments["padding"], arguments["dilation"])
+    )
+    if stride < 1 or padding < 0 or dilation < 1:
+        return 0  # nonsense, or padding="same"
+    return (x.shape[2 + axis] + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
+def _fits(bias: Tensor | None, channels: int, x: Tensor) -> bool:
+    return bias is None or (bias.shape == (channels,) and bias.dtype == x.dtype)
+
+
+_ACTIVATIONS = (
+    "relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh",
+)  # fmt: skip
 _RULES: dict[str, Callable[[Tensor, dict[str, Any]], Shape | None]] = {
-    "relu": _relu,
+    **dict.fromkeys(_ACTIVATIONS, _number_by_number),
     "add": _add,
     "batch_norm": _batch_norm,
     "linear": _linear,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,20 +19,24 @@ class StandIns:
 
     Args:
         owner: whose marks the stand-ins carry.
-        model: the network whose parameters have names; ``None`` for a function.
+        modules: all modules of the network, by path; their parameters have names.
         device: of the stand-ins.
         gradients: whether stand-ins of trainable parameters require gradients.
     """
 
-    def __init__(self, owner: object, model: nn.Module | None, device: str, gradients: bool) -> None:
+    def __init__(
+        self, owner: object, modules: Mapping[str, nn.Module], device: str, gradients: bool
+    ) -> None:
         self._owner = owner
         self._device = device
         self._gradients = gradients
-        self._known: dict[int, tuple[Tensor, Tensor]] = {}  # by id; with the tensor, to keep the id its own
+        self._known: dict[
+            int, tuple[Tensor, Tensor]
+        ] = {}  # by id; with the tensor, to keep the id its own
         self._names: dict[int, str | None] = {}
         self.parameters: dict[str, Tensor] = {}
         self.unregistered: dict[str, Tensor] = {}
-        for path, module in model.named_modules() if model is not None else ():
+        for path, module in modules.items():
             for name, parameter in module._parameters.items():
                 if parameter is not None and id(parameter) not in self._names:
                     full_name = f"{path}.{name}" if path else name
@@ -46,8 +51,9 @@ class StandIns:
         if key not in self._names:
             if not isinstance(tensor, nn.Parameter):
                 return None
-            self._names[key] = f"<unregistered {len(self.unregistered) + 1}>"
-            self.unregistered[f"<unregistered {len(self.unregistered) + 1}>"] = tensor
+            name = f"<unregistered {len(self.unregistered) + 1}>"
+            self._names[key] = name
+            self.unregistered[name] = tensor
         return self._names[key]
 
     def mark(self, tensor: Tensor) -> Mark | None:

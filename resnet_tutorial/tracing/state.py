@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from operator import is_
 from typing import Any
@@ -17,12 +17,12 @@ _CONTAINERS = {dict, OrderedDict, list, set}
 
 
 @contextmanager
-def untouched(model: nn.Module | None) -> Iterator[None]:
-    """Put attributes, hooks, modes and random state back on the way out.
+def untouched(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put the attributes, hooks and modes of modules, and the random state, back on the way out.
 
     Tensors need no copy: a trace never computes with the model's own, see ``capture``.
     """
-    snapshots = [] if model is None else [_snapshot(module) for module in model.modules()]
+    snapshots = [_snapshot(module) for module in modules]
     torch_state = torch.random.get_rng_state()
     python_state = random.getstate()
     numpy = sys.modules.get("numpy")  # a model can only have used it if somebody imported it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -35,8 +35,8 @@ class Trace:
         self,
         *,
         name: str,
-        inputs: list[tuple[str, Shape]],
-        training: bool,
+        inputs: Sequence[tuple[str, Shape]] = (),
+        training: bool = False,
         values: list[Value] | None = None,
         operations: list[Operation] | None = None,
         calls: list[ModuleCall] | None = None,
@@ -45,7 +45,7 @@ class Trace:
         failure: Failure | None = None,
     ) -> None:
         self.name = name
-        self.inputs = inputs
+        self.inputs = list(inputs)
         self.training = training
         self.values = values or []
         self.operations = operations or []
@@ -102,7 +102,9 @@ class Trace:
     def __getitem__(self, key: int | slice | str) -> Any:
         """Return an operation by number, several by slice, or those below a module by its path."""
         if isinstance(key, str):
-            inside = [op for op in self.operations if op.module == key or op.module.startswith(key + ".")]
+            inside = [
+                op for op in self.operations if op.module == key or op.module.startswith(key + ".")
+            ]
             if not inside:
                 raise KeyError(f"no operation ran in a module {key!r}")
             return inside

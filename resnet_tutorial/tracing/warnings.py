@@ -10,7 +10,11 @@ from .records import Finding, place_of, text_of_shape
 
 def find_warnings(trace, recorder: Recorder) -> list[Finding]:
     """Return what looks wrong in a trace; what needs a complete one, only for a complete one."""
-    found = [*_broadcasting(trace), *_outdated_reads(trace, recorder), *_unregistered(trace, recorder)]
+    found = [
+        *_broadcasting(trace),
+        *_outdated_reads(trace, recorder),
+        *_unregistered(trace, recorder),
+    ]
     if trace.ok:
         found += [*_lost_batch(trace), *_idle_parameters(trace)]
     return found
@@ -37,7 +41,12 @@ def _outdated_reads(trace, recorder: Recorder) -> Iterable[Finding]:
     """A tensor was overwritten under one name and read under another."""
     for reader, mark in recorder.outdated_reads:
         writer = mark.outdated_by
-        if writer is None or mark.successor is None or not mark.successor.read or reader >= len(trace):
+        if (
+            writer is None
+            or mark.successor is None
+            or not mark.successor.read
+            or reader >= len(trace)
+        ):
             continue  # nobody uses the new name: the forward means the old one
         wrote, read = trace.operations[writer], trace.operations[reader]
         yield Finding(
@@ -72,10 +81,15 @@ def _unregistered(trace, recorder: Recorder) -> Iterable[Finding]:
 def _lost_batch(trace) -> Iterable[Finding]:
     """``flatten()`` without a start takes the batch axis along; with one image nothing fails."""
     for op in trace.operations:
-        if op.name in ("flatten", "view", "reshape") and len(op.output_shape) == 1 < len(op.input_shapes[0]):
+        before, after = op.input_shapes[:1], op.output_shape
+        if (
+            op.name in ("flatten", "view", "reshape")
+            and before
+            and len(after) == 1 < len(before[0])
+        ):
             yield Finding(
                 "batch-axis",
-                f"{place_of(op)} turns {text_of_shape(op.input_shapes[0])} into {text_of_shape(op.output_shape)}: "
+                f"{place_of(op)} turns {text_of_shape(before[0])} into {text_of_shape(after)}: "
                 f"the images of a batch run into one another.",
                 "Write torch.flatten(x, 1), which keeps the batch axis.",
                 op.index,
@@ -85,9 +99,11 @@ def _lost_batch(trace) -> Iterable[Finding]:
 def _idle_parameters(trace) -> Iterable[Finding]:
     """Parameters that no operation uses, and operations whose result nobody uses."""
     if not trace.outputs:
-        if trace.operations:
-            yield Finding("no-output", "The network returns no tensor that depends on its input.",
-                          "End forward with: return x")  # fmt: skip
+        yield Finding(
+            "no-output",
+            "The network returns no tensor that depends on its input.",
+            "End forward with: return x",
+        )
         return
     reaching = _reaching(trace)
     wasted = [op for op in trace.operations if op.parameters and op.index not in reaching]
@@ -104,9 +120,10 @@ def _idle_parameters(trace) -> Iterable[Finding]:
     unused = [name for name in trace.parameters if name not in used]
     if unused:
         names, many = _in_short(unused, trace.parameters)
+        mode = "" if trace.training else " in evaluation mode"
         yield Finding(
             "unused-parameters",
-            f"{names} never {'take' if many else 'takes'} part in the forward pass.",
+            f"{names} never {'take' if many else 'takes'} part in the forward pass{mode}.",
             "Call the layers in forward, or take them out of __init__: they get no gradient.",
         )
 

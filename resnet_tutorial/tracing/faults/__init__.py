@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..records import text_of_shape
 from .additions import elementwise
 from .evidence import Cause, Evidence
 from .joins import concatenation, matrix_product, pooling, reshaping
@@ -31,12 +32,23 @@ _RULES: dict[str, Callable[[Evidence], Cause | None]] = {
 
 def find(evidence: Evidence) -> Cause:
     """Return the likely cause of a failure; the general one if no rule knows better."""
+    if "leaf Variable" in str(evidence.failed.error):
+        return _overwritten_parameter(evidence)
     rule = _RULES.get(evidence.name)
     return (rule(evidence) if rule else None) or _unknown(evidence)
 
 
+def _overwritten_parameter(evidence: Evidence) -> Cause:
+    return Cause(
+        "overwrites-parameter",
+        f"{evidence.name} overwrites a parameter during the forward pass.",
+        "Autograd needs a parameter as it was; only an optimiser may change it.",
+        "Compute a new tensor, w = self.weight + 1, or keep what changes by itself in a buffer.",
+    )
+
+
 def _unknown(evidence: Evidence) -> Cause:
-    shapes = " and ".join(map(str, evidence.named_shapes.values()))
+    shapes = " and ".join(map(text_of_shape, evidence.named_shapes.values()))
     return Cause(
         "error",
         f"{evidence.name} cannot work on {shapes or 'what it was given'}.",

@@ -19,7 +19,9 @@ def elementwise(evidence: Evidence) -> Cause | None:
     if len(one) != len(other):
         cause = _different_axes(evidence, merge)
     else:
-        axes = [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b and 1 not in (a, b)]
+        axes = [
+            i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b and 1 not in (a, b)
+        ]
         if not axes:
             return None
         cause = _different_shapes(evidence, merge, axes)
@@ -121,7 +123,9 @@ def _different_sizes(evidence: Evidence, merge: Merge, seen: str, channels_too: 
     stride = f"a stride of {strides[fast]} (in {', '.join(places)})"
     ahead, behind = merge.branches[fast], merge.branches[slow]
     if behind.is_identity:
-        change = f"{behind.shape[1]} channels instead of {ahead.shape[1]} and " if channels_too else ""
+        change = (
+            f"{behind.shape[1]} channels instead of {ahead.shape[1]} and " if channels_too else ""
+        )
         return Cause(
             "no-projection" if channels_too else "stride-on-one-branch",
             seen,
@@ -130,7 +134,11 @@ def _different_sizes(evidence: Evidence, merge: Merge, seen: str, channels_too: 
             f"The shortcut needs {_projection(behind, ahead, ratio)}.",
         )
     layer = _last_convolution(chains[slow])
-    target = f"{called(layer.module, layer.name)}, on the {roles[slow]}," if layer else f"the {roles[slow]}"
+    target = (
+        f"{called(layer.module, layer.name)}, on the {roles[slow]},"
+        if layer
+        else f"the {roles[slow]}"
+    )
     return Cause(
         "stride-on-one-branch",
         seen,
@@ -142,7 +150,11 @@ def _different_sizes(evidence: Evidence, merge: Merge, seen: str, channels_too: 
 def _unpadded(chains: Sequence[Sequence[Operation]], seen: str) -> Cause:
     for op in (op for chain in chains for op in chain):
         kernel, padding = op.settings.get("kernel_size"), op.settings.get("padding", 0)
-        if op.kind not in ("conv", "pool") or not isinstance(kernel, tuple) or not isinstance(padding, tuple):
+        if (
+            op.kind not in ("conv", "pool")
+            or not isinstance(kernel, tuple)
+            or not isinstance(padding, tuple)
+        ):
             continue
         size, right = kernel[-1], kernel[-1] // 2
         if size % 2 and padding[-1] != right:
@@ -164,7 +176,9 @@ def _unpadded(chains: Sequence[Sequence[Operation]], seen: str) -> Cause:
 def _projection(shortcut: Branch, branch: Branch, stride: int) -> str:
     before, after = shortcut.shape[1], branch.shape[1]
     step = f", stride={stride}" if stride != 1 else ""
-    return f"nn.Sequential(nn.Conv2d({before}, {after}, 1{step}, bias=False), nn.BatchNorm2d({after}))"
+    return (
+        f"nn.Sequential(nn.Conv2d({before}, {after}, 1{step}, bias=False), nn.BatchNorm2d({after}))"
+    )
 
 
 def _last_convolution(operations: Sequence[Operation]) -> Operation | None:

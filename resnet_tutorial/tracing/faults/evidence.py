@@ -118,7 +118,9 @@ def axes_text(axes: Sequence[int], one: Shape, other: Shape) -> str:
     parts = []
     for axis in axes:
         name = axis_name(axis, len(one))
-        parts.append(f"axis {axis}{f' ({name})' if name else ''}: {one[axis]} against {other[axis]}")
+        parts.append(
+            f"axis {axis}{f' ({name})' if name else ''}: {one[axis]} against {other[axis]}"
+        )
     return ", ".join(parts)
 
 

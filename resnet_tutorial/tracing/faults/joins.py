@@ -40,7 +40,10 @@ def _misfit(first: tuple[int, ...], dim: int, axis: int, a: int, b: int) -> Caus
         f"and axis {axis} ({name}) is {a} against {b}."
     )
     if axis > 1:
-        why, fix = "One branch strides or pads otherwise.", "Give the branches the same stride and padding."
+        why, fix = (
+            "One branch strides or pads otherwise.",
+            "Give the branches the same stride and padding.",
+        )
     else:
         why, fix = f"dim={dim} is not the axis that is meant.", "Channels are joined with dim=1."
     return Cause("cat", seen, why, fix, axis)
@@ -61,7 +64,11 @@ def reshaping(evidence: Evidence) -> Cause | None:
         return None
     x, wanted = evidence.shapes[0], []
     for value in list(evidence.arguments.values())[1:]:
-        wanted += [n for n in (value if isinstance(value, (tuple, list)) else [value]) if isinstance(n, int)]
+        wanted += [
+            n
+            for n in (value if isinstance(value, (tuple, list)) else [value])
+            if isinstance(n, int)
+        ]
     known = math.prod(n for n in wanted if n != -1)
     count = math.prod(x)
     if not wanted or count == known or (-1 in wanted and known and count % known == 0):

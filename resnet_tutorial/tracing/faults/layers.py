@@ -32,7 +32,11 @@ def convolution(evidence: Evidence) -> Cause | None:
             axis,
         )
     if channels != expected:
-        origin = f", and {evidence.origin(evidence.inputs[0])} gives {channels}" if evidence.inputs else ""
+        origin = (
+            f", and {evidence.origin(evidence.inputs[0])} gives {channels}"
+            if evidence.inputs
+            else ""
+        )
         return Cause(
             "in-channels",
             f"{evidence.name} in {evidence.place} expects {expected} channels and gets {channels}.",
@@ -52,7 +56,12 @@ def _axes(evidence: Evidence, x: Shape, wanted: int) -> Cause:
             "The map was flattened before the convolution.",
             "Flatten after the last convolution only.",
         )
-    return Cause("axes", seen, "An axis is missing or too many.", "Give it what it wants, the batch axis included.")
+    return Cause(
+        "axes",
+        seen,
+        "An axis is missing or too many.",
+        "Give it what it wants, the batch axis included.",
+    )
 
 
 def _types(evidence: Evidence) -> Cause | None:
@@ -79,7 +88,11 @@ def linear(evidence: Evidence) -> Cause | None:
     seen = f"linear in {evidence.place} expects {expected} features and gets {got}."
     cause = _unflattened(x, expected, seen) or _unpooled(evidence, expected, seen)
     if cause is None:
-        hint = " A Bottleneck network ends with 4 times its last planes." if got == 4 * expected else ""
+        hint = (
+            " A Bottleneck network ends with 4 times its last planes."
+            if got == 4 * expected
+            else ""
+        )
         cause = Cause(
             "classifier-size",
             seen,

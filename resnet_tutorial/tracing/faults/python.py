@@ -25,7 +25,9 @@ def of_nothing(returned_nothing: Sequence[str], error: Exception) -> Cause | Non
     )
 
 
-def of_forward(error: Exception, module: nn.Module | None, shapes: Sequence[Shape], inputs: int) -> Cause:
+def of_forward(
+    error: Exception, module: nn.Module | None, shapes: Sequence[Shape], inputs: int
+) -> Cause:
     """Explain an exception that a forward raised outside every operation."""
     text = str(error)
     cause = None
@@ -131,12 +133,19 @@ def _no_attribute(text: str, module: nn.Module | None) -> Cause | None:
     is_module = type(module).__name__ == owner
     close = difflib.get_close_matches(name, dir(module), n=1) if is_module else []
     if close:
-        return Cause("no-attribute", f"{owner} has no {name}.", f"It has {close[0]}.", f"Write self.{close[0]}.")
+        return Cause(
+            "no-attribute",
+            f"{owner} has no {name}.",
+            f"It has {close[0]}.",
+            f"Write self.{close[0]}.",
+        )
     return Cause(
         "no-attribute",
         f"{owner} has no {name}.",
         "__init__ does not set it." if is_module else "It may be misspelt.",
-        f"Set self.{name} in __init__." if is_module else "Compare the name with the documentation.",
+        f"Set self.{name} in __init__."
+        if is_module
+        else "Compare the name with the documentation.",
     )
 
 
