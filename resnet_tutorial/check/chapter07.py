@@ -589,7 +589,7 @@ def _width_slip(cases, answers) -> tuple[str, str]:
 
 @exercise(
     "equal_cost_width", chapter=7, number=5, title="Find the width at equal cost",
-    difficulty=2, importance=4, minutes=15, points=2,
+    difficulty=2, importance=4, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter07:equal_cost_width",
 )  # fmt: skip
 def check_equal_cost_width(equal_cost_width, expect):

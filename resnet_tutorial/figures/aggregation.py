@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D
 from torch import Tensor
 
 from .core import Drawing, new_figure, styled
@@ -23,7 +25,7 @@ def connectivity_matrices(matrices: Mapping[str, Tensor], alt: str, caption: str
         caption: a sentence under the figure.
     """
     rows = -(-len(matrices) // 2)
-    figure, axes = new_figure(4.9, 2.65 * rows, rows, 2, squeeze=False)
+    figure, axes = new_figure(4.5, 2.45 * rows, rows, 2, squeeze=False)
     for ax in axes.flat[len(matrices) :]:
         ax.set_axis_off()
     for ax, (title, matrix) in zip(axes.flat, matrices.items(), strict=False):
@@ -36,12 +38,14 @@ def connectivity_matrices(matrices: Mapping[str, Tensor], alt: str, caption: str
 
 def _draw_matrix(ax: Axes, matrix: list[list[bool]]) -> None:
     size = len(matrix)
-    for row, cells in enumerate(matrix):
-        for column, connected in enumerate(cells):
-            if connected:
-                ax.add_patch(
-                    Rectangle((column, row), 1, 1, facecolor=FILL["conv3x3"], edgecolor=INK, linewidth=0.4)
-                )
+    cells = [
+        Path.unit_rectangle().transformed(Affine2D().translate(column, row))
+        for row, line in enumerate(matrix)
+        for column, connected in enumerate(line)
+        if connected
+    ]
+    filled = Path.make_compound_path(*cells)
+    ax.add_patch(PathPatch(filled, facecolor=FILL["conv3x3"], edgecolor=ON_FILL, linewidth=0.4))
     ax.add_patch(Rectangle((0, 0), size, size, fill=False, edgecolor=INK, linewidth=0.9, clip_on=False))
     ax.set_xlim(0, size)
     ax.set_ylim(size, 0)
@@ -174,7 +178,7 @@ def equal_cost_bars(weights: Mapping[str, Sequence[int]], caption: str = "") -> 
         weights: setting (``"32×4d"``) -> weights of the first 1x1, the 3x3 and the last 1x1.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(5.4, 0.95 + 0.4 * len(weights))
+    figure, ax = new_figure(4.6, 0.95 + 0.38 * len(weights))
     layers = (("1×1 reduce", "conv1x1"), ("3×3", "conv3x3"), ("1×1 expand", "conv1x1"))
     for row, counts in enumerate(weights.values()):
         left = 0
