@@ -86,6 +86,7 @@ def number_formats() -> Drawing:
                 ax.text(
                     left + count / 2, 0.4 - row, str(count), color=ON_FILL, ha="center", va="center",
                     fontsize=10.5, fontweight="bold",
+                    bbox={"facecolor": FILL[kind], "edgecolor": "none", "pad": 1.5},
                 )  # fmt: skip
             left += count
     for (kind, word), x in zip(parts, (0, 5.2, 17.5), strict=True):

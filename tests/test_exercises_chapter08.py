@@ -1,0 +1,343 @@
+"""Chapter 8's checks: right answers in several styles pass, wrong ones are named."""
+
+import math
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from resnet_tutorial import check
+
+EXERCISES = ("random_crops", "smoothed_cross_entropy", "one_cycle", "train_step", "error_percent")
+
+
+def first_fault(report):
+    return next((f.code for f in report.findings if not f.ok), None)
+
+
+def stub(*args):
+    raise NotImplementedError()
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_books_own_version_passes_and_the_stub_is_not_attempted(name):
+    exercise = getattr(check, name)
+    report = exercise(exercise.load_solution())
+    assert report.passed, report
+    assert not exercise(stub).attempted
+
+
+# --- 8.1
+
+
+def crops_by(places):
+    """A crop function from a function that gives (top, left) for each image."""
+
+    def crop(padded, size):
+        count, _, height, width = padded.shape
+        tops, lefts = places(count, height - size + 1, width - size + 1)
+        return torch.stack(
+            [p[:, t : t + size, c : c + size] for p, t, c in zip(padded, tops, lefts, strict=True)]
+        )
+
+    return crop
+
+
+def anywhere(n, rows, columns):
+    return [random.randrange(rows) for _ in range(n)], [random.randrange(columns) for _ in range(n)]
+
+
+def by_unfold(padded, size):
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # (N, C, rows, columns, size, size)
+    n = len(padded)
+    top, left = torch.randint(windows.shape[2], (n,)), torch.randint(windows.shape[3], (n,))
+    return windows[torch.arange(n), :, top, left]
+
+
+def one_for_all(n, rows, columns):
+    return [random.randrange(rows)] * n, [random.randrange(columns)] * n
+
+
+def tied(n, rows, columns):
+    tops = [random.randrange(min(rows, columns)) for _ in range(n)]
+    return tops, tops
+
+
+def last_place_missing(n, rows, columns):
+    return anywhere(n, rows - 1, columns - 1)
+
+
+def seeded(n, rows, columns):
+    chance = random.Random(0)
+    return [chance.randrange(rows) for _ in range(n)], [chance.randrange(columns) for _ in range(n)]
+
+
+def scribbled(padded, size):
+    crops = by_unfold(padded, size).clone()
+    padded[0] = 0
+    return crops
+
+
+right_crops = crops_by(anywhere)
+
+
+@pytest.mark.parametrize("crop", [right_crops, by_unfold])
+def test_right_crops_pass(crop):
+    report = check.random_crops(crop)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize(
+    ("crop", "code"),
+    [
+        (crops_by(one_for_all), "same-crop-for-all"),
+        (crops_by(tied), "same-shift-both-ways"),
+        (crops_by(last_place_missing), "offset-range"),
+        (crops_by(seeded), "not-random"),
+        (lambda p, s: p[:, :, 2 : 2 + s, 2 : 2 + s], "not-random"),
+        (lambda p, s: p, "wrong-shape"),
+        (lambda p, s: right_crops(p, s).float(), "wrong-dtype"),
+        (lambda p, s: right_crops(p, s).flip(0), "images-mixed"),
+        (lambda p, s: right_crops(p, s).transpose(2, 3), "not-a-window"),
+        (lambda p, s: right_crops(p, s).flip(3), "not-a-window"),
+        (scribbled, "input-modified"),
+    ],
+)
+def test_wrong_crops_are_named(crop, code):
+    report = check.random_crops(crop)
+    assert not report.passed and first_fault(report) == code, report
+
+
+# --- 8.2
+
+
+def smooth_targets(scores, labels, smoothing):
+    classes = scores.shape[1]
+    target = F.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    return -(target * (scores - scores.logsumexp(1, keepdim=True))).sum(1).mean()
+
+
+def smoothed(label_weight, spread_weight, *, log=lambda s: F.log_softmax(s, 1), reduce=torch.mean):
+    def loss(scores, labels, smoothing=0.1):
+        log_p = log(scores)
+        at_label = log_p[range(len(labels)), labels]
+        return -reduce(label_weight(smoothing) * at_label + spread_weight(smoothing) * log_p.mean(1))
+
+    return loss
+
+
+def others_only(scores, labels, smoothing=0.1):
+    classes = scores.shape[1]
+    hot = F.one_hot(labels, classes)
+    target = hot * (1 - smoothing) + (1 - hot) * smoothing / (classes - 1)
+    return -(target * F.log_softmax(scores, 1)).sum(1).mean()
+
+
+KEPT, SHARE = (lambda e: 1 - e), (lambda e: e)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [smooth_targets, lambda s, y, e=0.1: F.cross_entropy(s, y, label_smoothing=e), smoothed(KEPT, SHARE)],
+)
+def test_right_smoothed_losses_pass(loss):
+    report = check.smoothed_cross_entropy(loss)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize(
+    ("loss", "code"),
+    [
+        (lambda s, y, e=0.1: F.cross_entropy(s, y), "no-smoothing"),
+        (others_only, "label-left-out"),
+        (smoothed(lambda e: 1, SHARE), "shares-above-one"),
+        (smoothed(KEPT, SHARE, reduce=torch.sum), "sum-over-images"),
+        (lambda s, y, e=0.1: -smooth_targets(s, y, e), "wrong-sign"),
+        (smoothed(KEPT, SHARE, log=lambda s: s), "softmax-missing"),
+        (smoothed(KEPT, SHARE, log=lambda s: s.softmax(1).log()), "overflow"),
+        (lambda s, y, e=0.1: smooth_targets(s, y, e).item(), "no-gradient"),
+        (lambda s, y, e=0.1: F.cross_entropy(s, y, label_smoothing=e, reduction="none"), "wrong-type"),
+    ],
+)
+def test_wrong_smoothed_losses_are_named(loss, code):
+    report = check.smoothed_cross_entropy(loss)
+    assert not report.passed and first_fault(report) == code, report
+
+
+def test_a_sum_in_place_of_the_mean_over_classes_is_named():
+    def loss(scores, labels, smoothing=0.1):
+        log_p = F.log_softmax(scores, 1)
+        return -((1 - smoothing) * log_p[range(len(labels)), labels] + smoothing * log_p.sum(1)).mean()
+
+    assert first_fault(check.smoothed_cross_entropy(loss)) == "sum-over-classes"
+
+
+# --- 8.3
+
+
+def cycle(rise, fall):
+    return lambda step, steps, rising, peak: (
+        peak * rise(step, rising) if step < rising else peak * fall((step - rising) / (steps - rising))
+    )
+
+
+def climb(step, rising):
+    return (step + 1) / (rising + 1)
+
+
+def cosine(p):
+    return 0.5 * (1 + math.cos(math.pi * p))
+
+
+def with_tensors(step, steps, rising, peak):
+    up = torch.tensor((step + 1) / (rising + 1), dtype=torch.float64)
+    p = torch.tensor(max(step - rising, 0) / (steps - rising), dtype=torch.float64)
+    return peak * torch.minimum(up, torch.cos(math.pi / 2 * p) ** 2)
+
+
+@pytest.mark.parametrize("rate", [cycle(climb, cosine), with_tensors])
+def test_right_schedules_pass(rate):
+    report = check.one_cycle(rate)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize(
+    ("rate", "code"),
+    [
+        (cycle(lambda s, r: s / r, cosine), "starts-at-zero"),
+        (cycle(climb, lambda p: 1 - p), "falls-in-a-line"),
+        (cycle(climb, lambda p: math.cos(math.pi / 2 * p)), "wrong-fall"),
+        (cycle(climb, lambda p: cosine(p) / 2), "peak-missed"),
+        (lambda s, n, r, peak: peak * cosine(s / n), "peak-missed"),
+        (cycle(lambda s, r: ((s + 1) / (r + 1)) ** 2, cosine), "wrong-rise"),
+        (cycle(climb, lambda p: (1 + math.cos(math.radians(p))) / 2), "wrong-fall"),
+        (lambda s, n, r, peak: [peak], "wrong-type"),
+    ],
+)
+def test_wrong_schedules_are_named(rate, code):
+    report = check.one_cycle(rate)
+    assert not report.passed and first_fault(report) == code, report
+
+
+# --- 8.4
+
+
+def steps(*, mode=True, clear="before", backward=True, step=True, loss=F.cross_entropy,
+          give=lambda loss: loss.item()):
+    def one(model, optimizer, images, labels):
+        if mode:
+            model.train()
+        value = loss(model(images), labels)
+        if clear == "before":
+            optimizer.zero_grad()
+        if backward:
+            value.backward()
+        if step:
+            optimizer.step()
+        if clear == "after":
+            optimizer.zero_grad(set_to_none=False)
+        return give(value)
+
+    return one
+
+
+def by_hand(model, optimizer, images, labels):
+    model.train(True)
+    for p in model.parameters():
+        p.grad = None
+    loss = -F.log_softmax(model(images), 1)[range(len(labels)), labels].mean()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+@pytest.mark.parametrize("step", [by_hand, steps(), steps(clear="after")])
+def test_right_steps_pass(step):
+    report = check.train_step(step)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        (steps(clear="never"), "gradients-accumulate"),
+        (steps(mode=False), "eval-mode"),
+        (steps(backward=False), "no-step"),
+        (steps(step=False), "no-step"),
+        (steps(give=lambda loss: loss), "loss-keeps-graph"),
+        (steps(give=lambda loss: None), "wrong-type"),
+        (steps(give=lambda loss: loss.item() * 6), "wrong-loss"),
+        (steps(loss=lambda s, y: F.cross_entropy(s.softmax(1), y)), "softmax-twice"),
+        (steps(loss=lambda s, y: F.cross_entropy(s, y, reduction="sum")), "sum-not-mean"),
+        (steps(loss=lambda s, y: F.cross_entropy(s, y) * 2), "wrong-update"),
+    ],
+)
+def test_wrong_steps_are_named(step, code):
+    report = check.train_step(step)
+    assert not report.passed and first_fault(report) == code, report
+
+
+# --- 8.5
+
+
+def measure(*, evaluate=True, grad=False, restore="before", last=True, size=None,
+            result=lambda wrong, sizes: 100 * sum(wrong) / sum(sizes)):  # fmt: skip
+    def error(model, images, labels, batch_size=500):
+        was = model.training
+        if evaluate:
+            model.eval()
+        wrong, sizes = [], []
+        with torch.set_grad_enabled(grad):
+            for x, y in zip(
+                images.split(size or batch_size), labels.split(size or batch_size), strict=True
+            ):
+                if last or len(x) == batch_size:
+                    wrong.append((model(x).argmax(1) != y).sum().item())
+                    sizes.append(len(x))
+        if restore != "never":
+            model.train(was if restore == "before" else True)
+        return result(wrong, sizes)
+
+    return error
+
+
+@torch.inference_mode()
+def with_cat(model, images, labels, batch_size=500):
+    was = model.training
+    model.train(False)
+    answers = torch.cat([model(batch).argmax(1) for batch in images.split(batch_size)])
+    model.train(was)
+    return (answers != labels).double().mean() * 100
+
+
+def mean_of_batches(wrong, sizes):
+    return 100 * sum(w / n for w, n in zip(wrong, sizes, strict=True)) / len(sizes)
+
+
+@pytest.mark.parametrize("error", [with_cat, measure()])
+def test_right_measurements_pass(error):
+    report = check.error_percent(error)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (measure(evaluate=False), "train-mode"),
+        (measure(grad=True), "gradients-recorded"),
+        (measure(restore="never"), "mode-not-restored"),
+        (measure(restore="train"), "mode-not-restored"),
+        (measure(last=False), "images-missed"),
+        (measure(size=23), "batch-too-large"),
+        (measure(result=mean_of_batches), "batches-equal"),
+        (measure(result=lambda w, n: sum(w) / sum(n)), "share-not-percent"),
+        (measure(result=lambda w, n: 100 - 100 * sum(w) / sum(n)), "accuracy"),
+        (measure(result=lambda w, n: 100 * sum(w) / (10 * len(n))), "full-batches-assumed"),
+        (measure(result=lambda w, n: w), "wrong-type"),
+        (lambda m, x, y, b=500: 50.0, "network-unused"),
+    ],
+)
+def test_wrong_measurements_are_named(error, code):
+    report = check.error_percent(error)
+    assert not report.passed and first_fault(report) == code, report
