@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_tutorial import Bottleneck, ResNet, check, make_layer
+from resnet_tutorial import Bottleneck, ResNet, check, figures, make_layer
 from resnet_tutorial.solutions.chapter06 import (
     ResNet50,
     classifier_head,
@@ -501,3 +501,33 @@ def test_the_solutions_fit_together():
         model.layer3(model.layer2(model.layer1(model.stem(torch.randn(1, 3, 64, 96)))))
     ).shape == (1, *last_feature_map(64, 96))
     assert type(model.head) is type(classifier_head(2048, 5))
+
+
+# --- the chapter's drawings ---
+
+
+@pytest.mark.parametrize(
+    "layers, expansion, size, said",
+    [
+        ((3, 4, 6, 3), 4, 224, ["ResNet-50", "2048 channels and 7 by 7"]),
+        ((2, 2, 2, 2), 1, 225, ["ResNet-18", "512 channels and 8 by 8"]),
+        ((3, 8, 36, 3), 4, 32, ["ResNet-152", "2048 channels and 1 by 1"]),
+    ],
+)
+def test_the_overview_says_what_it_shows(layers, expansion, size, said):
+    drawing = figures.network_overview(layers, expansion, size)
+    assert all(words in drawing.alt for words in said)
+    shortcuts = sum(layers)
+    arcs = drawing.svg.count("stroke-dasharray") - 1  # one dashed line stands in the legend
+    assert arcs == (4 if expansion == 4 else 3) and shortcuts > arcs
+
+
+def test_the_overview_wants_four_stages():
+    with pytest.raises(ValueError, match="four stages, not 3"):
+        figures.network_overview((3, 4, 6))
+
+
+def test_the_pooling_drawing_finds_the_limits_in_its_numbers():
+    shares = {n: None if n < 20 or n > 40 else (1.0 if n <= 30 else 0.5) for n in range(10, 50)}
+    alt = figures.pooling_coverage(shares).alt
+    assert "From 20 to 30 pixels" in alt and "at 31 pixels its share falls to 50 %" in alt

@@ -151,7 +151,12 @@ def network_overview(
         expansion: 4 for bottlenecks, 1 for basic blocks.
         size: side of the square image.
         classes: outputs of the classifier.
+
+    Raises:
+        ValueError: if there are not four stages.
     """
+    if len(layers) != 4:
+        raise ValueError(f"layers must name four stages, not {len(layers)}: {tuple(layers)}.")
     half = -(-size // 2)
     sides = [size, half, *(-(-half // (2 << stage)) for stage in range(4)), 1, 1]
     sides.insert(2, sides[2])  # stage 1 keeps what the stem's pooling left
