@@ -24,7 +24,7 @@ def pointwise_convolution(in_channels: int = 6, out_channels: int = 3, side: int
         in_channels, out_channels: how many channels are drawn.
         side: pixels along each side of the maps.
     """
-    figure, ax = new_figure(6.4, 2.5)
+    figure, ax = new_figure(5.6, 2.2)
     ax.set_axis_off()
     ax.set_aspect("equal")
     pixel = (2, 1)  # column and row, counted from the left and from above
@@ -32,7 +32,7 @@ def pointwise_convolution(in_channels: int = 6, out_channels: int = 3, side: int
     x = side + in_channels * _SLANT * 0.5 + 1.2
     top = (side + in_channels) / 2 + 0.4
     _draw_cells(ax, x, top, in_channels, 1, FILL["conv3x3"])
-    ax.text(x + 0.5, top + 0.4, "one pixel", ha="center", va="bottom", fontsize=9)
+    ax.text(x + 0.5, top + 0.4, "one pixel", ha="center", va="bottom")
     edge = in_channels * _SLANT * 0.5
     _arrow(ax, (side + edge - 0.1, side - 1.0), (x - 0.15, side - 1.0))
     matrix = x + 2.6
@@ -41,7 +41,7 @@ def pointwise_convolution(in_channels: int = 6, out_channels: int = 3, side: int
     _draw_cells(ax, matrix, middle + out_channels / 2, out_channels, in_channels, FILL["conv1x1"])
     ax.text(
         matrix + in_channels / 2, middle + out_channels / 2 + 0.4,
-        f"weight, {out_channels} × {in_channels}", ha="center", va="bottom", fontsize=9,
+        f"weight, {out_channels} × {in_channels}", ha="center", va="bottom",
     )  # fmt: skip
     out = matrix + in_channels + 1.6
     ax.text(out - 0.8, middle, "→", ha="center", va="center", fontsize=13)
@@ -82,7 +82,7 @@ def _draw_maps(
     corners = [(column, row + 1), (column + depth, row + 1 + depth),
                (column + 1 + depth, row + 1 + depth), (column + 1, row + 1)]  # fmt: skip
     ax.add_patch(Polygon(corners, facecolor=FILL[kind], edgecolor=INK, linewidth=0.6, alpha=0.75))
-    ax.text(x + side / 2, -0.35, label, ha="center", va="top", fontsize=9)
+    ax.text(x + side / 2, -0.35, label, ha="center", va="top")
 
 
 def _draw_cells(ax: Axes, x: float, top: float, rows: int, columns: int, colour: str) -> None:
@@ -111,7 +111,9 @@ _BLOCKS = (  # name, and for each convolution: in, out, kernel
 @styled
 def block_weights() -> Drawing:
     """Draw the weights of a bottleneck beside those of two 3x3 at its inner and outer width."""
-    figure, (whole, near) = new_figure(6.4, 2.6, 1, 2, gridspec_kw={"width_ratios": [1, 1.3]})
+    figure, (whole, near) = new_figure(
+        5.2, 4.0, 2, 1, gridspec_kw={"height_ratios": [len(_BLOCKS), 2]}
+    )
     totals = []
     for ax, blocks in ((whole, _BLOCKS), (near, _BLOCKS[:2])):
         for row, (_, layers) in enumerate(reversed(blocks)):
@@ -119,27 +121,25 @@ def block_weights() -> Drawing:
             for layer in layers:
                 weights = conv_params(*layer) / 1000
                 ax.barh(
-                    row, weights, left=left, height=0.6, edgecolor=INK, linewidth=0.7,
+                    row, weights, left=left, height=0.7, edgecolor=INK, linewidth=0.7,
                     color=FILL["conv1x1" if layer[2] == 1 else "conv3x3"],
                 )  # fmt: skip
                 if ax is near:
                     ax.text(
                         left + weights / 2, row, f"{layer[2]}×{layer[2]}\n{weights:.1f}", ha="center",
-                        va="center", fontsize=9, color=ON_FILL, linespacing=1.3,
+                        va="center", color=ON_FILL, linespacing=1.25,
                     )  # fmt: skip
                 left += weights
             if ax is whole:
                 totals.append(left)
-                ax.text(left + 20, row, f"{left:,.0f}", ha="left", va="center", fontsize=9)
-        ax.set_yticks(range(len(blocks)), [name for name, _ in reversed(blocks)], fontsize=9)
+                ax.text(left + 20, row, f"{left:,.0f}", ha="left", va="center")
+        ax.set_yticks(range(len(blocks)), [name for name, _ in reversed(blocks)])
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="y", visible=False)
         ax.set_xlabel("thousand weights")
-    whole.set_xlim(0, max(totals) * 1.38)
+    whole.set_xlim(0, max(totals) * 1.18)
     whole.set_xticks([0, 500, 1000])
-    whole.set_title("All three", loc="left")
     near.set_title("The first two, enlarged", loc="left")
-    near.set_yticks([])
     return Drawing(
         figure,
         f"Bars of the weights of three blocks: two 3 by 3 at 64 channels have {totals[2]:.0f} thousand, the "
@@ -159,17 +159,17 @@ def expansion_costs(expansions: Sequence[int] = (1, 2, 4, 8, 16)) -> Drawing:
         for e in expansions
     ]
     basic = 2 * conv_params(width, width, 3)
-    figure, (cost, share) = new_figure(6.4, 2.8, 1, 2)
+    figure, (cost, share) = new_figure(5.6, 2.7, 1, 2)
     positions = range(len(expansions))
     percent = [100 * sum(pair) / basic for pair in pairs]
     cost.plot(positions, percent, "o-", color=LINE["main"])
     for position, value in zip(positions, percent, strict=True):
         text = f"{value:.0f} %" if value > 10 else f"{value:.1f} %"
-        cost.annotate(text, (position, value), (4, 5), textcoords="offset points", fontsize=9)
+        cost.annotate(text, (position, value), (4, 5), textcoords="offset points")
     cost.set_yscale("log")
     cost.set_yticks([1, 10, 100], ["1 %", "10 %", "100 %"])
     cost.set_ylim(0.7, 180)
-    cost.set_xlim(-0.3, len(expansions) - 0.25)
+    cost.set_xlim(-0.3, len(expansions) - 0.1)
     cost.set_title("Cost against two 3×3", loc="left")
     for position, (pointwise, spatial) in enumerate(pairs):
         part = 100 * spatial / (pointwise + spatial)
@@ -177,11 +177,11 @@ def expansion_costs(expansions: Sequence[int] = (1, 2, 4, 8, 16)) -> Drawing:
         share.bar(position, part, color=FILL["conv3x3"], **options)
         share.bar(position, 100 - part, bottom=part, color=FILL["conv1x1"], **options)
         for label, height in ((f"{part:.0f}", part / 2), (f"{100 - part:.0f}", (100 + part) / 2)):
-            share.text(position, height, label, ha="center", va="center", fontsize=9, color=ON_FILL)
+            share.text(position, height, label, ha="center", va="center", color=ON_FILL)
     share.set_ylim(0, 100)
     share.grid(visible=False)
     share.set_yticks([0, 50, 100], ["0 %", "50 %", "100 %"])
-    share.set_title("3×3 (blue) and 1×1 (orange)", loc="left")
+    share.set_title("3×3 blue, 1×1 orange", loc="left")
     for ax in (cost, share):
         ax.set_xticks(positions, [str(e) for e in expansions])
         ax.set_xlabel("expansion")
@@ -205,7 +205,7 @@ def read_pixels(masks: Mapping[str, Tensor], alt: str, caption: str = "") -> Dra
         alt: what is to be seen.
         caption: a sentence under the figure.
     """
-    figure, axes = new_figure(6.0, 6.0 / len(masks) + 0.35, 1, len(masks), squeeze=False)
+    figure, axes = new_figure(5.2, 5.2 / len(masks) + 0.35, 1, len(masks), squeeze=False)
     for ax, (title, mask) in zip(axes.flat, masks.items(), strict=True):
         side = len(mask)
         for row, column in torch.cartesian_prod(torch.arange(side), torch.arange(side)).tolist():
@@ -244,7 +244,7 @@ def time_shares(macs: Mapping[str, float], seconds: Mapping[str, float], where: 
             is one of "1×1", "3×3", "BN", "ReLU" and "add".
         where: on which machine it was measured; stands in the caption.
     """
-    figure, ax = new_figure(6.0, 2.2)
+    figure, ax = new_figure(5.2, 2.2)
     sums = []
     for row, (name, amounts) in enumerate((("time", seconds), ("MACs", macs))):
         kinds: dict[str, float] = dict.fromkeys(_TIME_COLOURS, 0.0)
@@ -258,7 +258,7 @@ def time_shares(macs: Mapping[str, float], seconds: Mapping[str, float], where: 
             )  # fmt: skip
             if share >= 5:
                 text = f"{kind}\n{share:.0f} %"
-                ax.text(left + share / 2, row, text, ha="center", va="center", fontsize=9, color=ON_FILL)
+                ax.text(left + share / 2, row, text, ha="center", va="center", color=ON_FILL)
             left += share
         sums.append(f"{name}: " + ", ".join(f"{k} {v:.0f}" for k, v in kinds.items() if v >= 0.5))
     ax.set_yticks([0, 1], ["time", "MACs"])

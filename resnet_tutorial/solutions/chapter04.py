@@ -59,7 +59,8 @@ def branch_a(c: int, s: int) -> nn.Sequential:
 def branch_b(c: int, s: int) -> nn.Sequential:
     layers = []
     for k, out, step in zip((1, 3, 1), (64, 64, 256), (1, s, 1), strict=True):
-        layers += [nn.Conv2d(c, out, k, step, k // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+        conv = nn.Conv2d(c, out, k, step, k // 2, bias=False)
+        layers += [conv, nn.BatchNorm2d(out), nn.ReLU()]
         c = out
     return nn.Sequential(*layers[:-1])
 
