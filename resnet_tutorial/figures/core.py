@@ -93,7 +93,9 @@ class Drawing:
         width = self._figure.get_figwidth() * 96
         opening = (
             f'<svg role="img" aria-label="{escape(self.alt, quote=True)}" '
-            f'style="fill:currentColor;width:100%;max-width:{width:.0f}px;height:auto;overflow:visible" '
+            # On a phone a wide figure scrolls sideways: shrunk to fit, its lettering could not be read.
+            f'style="fill:currentColor;width:100%;min-width:{0.7 * width:.0f}px;'
+            f'max-width:{width:.0f}px;height:auto;overflow:visible" '
         )
         svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
         svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
@@ -101,7 +103,7 @@ class Drawing:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
-        html = f'<figure class="drawing" style="margin:1em 0">{self.svg}{caption}</figure>'
+        html = f'<figure class="drawing" tabindex="0" style="margin:1em 0;overflow-x:auto">{self.svg}{caption}</figure>'
         return {"text/html": html, "text/plain": f"[Figure: {self.alt}]"}
 
     def save(self, path: str | Path, **options) -> None:
