@@ -7,7 +7,12 @@ from torch import nn
 
 from ..blocks import Bottleneck
 from ..solutions.chapter11 import extra_biases, name_faults, pooling_range
-from ..solutions.chapter11_blocks import BiasedConvolutions, NormAfterAddition, ProjectOnStride, ReluOnBranch
+from ..solutions.chapter11_blocks import (
+    BiasedConvolutions,
+    NormAfterAddition,
+    ProjectOnStride,
+    ReluOnBranch,
+)
 from .core import Expectations, exercise
 
 

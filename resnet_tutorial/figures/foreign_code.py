@@ -31,31 +31,31 @@ def specimen_block() -> Drawing:
     )
 
 
-_QUESTIONS = (
-    ("failing cases", "shapes"),
-    ("extra parameters", "para-\nmeters"),
-    ("backward", "back-\nward"),
-    ("lowers a value", "lowers\na value"),
-    ("copies at zero", "x at\nzero"),
-    ("gradient at zero", "gradient\nat zero"),
-    ("distance, stride 1", "equal,\nstride 1"),
-    ("distance, stride 2", "equal,\nstride 2"),
-)
+_QUESTIONS = {
+    "failing cases": "shapes",
+    "extra parameters": "parameters",
+    "backward": "backward",
+    "lowers a value": "lowers a value",
+    "copies at zero": "x at zero",
+    "gradient at zero": "gradient at zero",
+    "distance, stride 1": "equal at stride 1",
+    "distance, stride 2": "equal at stride 2",
+}
 
 
 def _cell(question: str, answer) -> str:
     """Return what stands in a cell: nothing where a right block would answer the same."""
     if question == "failing cases":
-        return f"{len(answer)} of 4\nfail" if answer else ""
+        return f"{len(answer)}/4" if answer else ""
     if question == "extra parameters":
         return f"{answer:+}".replace("-", "−") if answer else ""
     if question == "backward":
-        return "raises" if answer else ""
+        return "×" if answer else ""
     if question == "lowers a value":
-        return "" if answer else "never"
+        return "" if answer else "no"
     if question.startswith("distance"):
-        return "no fit" if answer is None else "differs" if answer > 1e-9 else ""
-    return "" if answer == 1 else "lost"
+        return "×" if answer is None else "≠" if answer > 1e-9 else ""
+    return "" if answer == 1 else "0"
 
 
 @styled
@@ -65,31 +65,29 @@ def screening_table(answers: Mapping[str, Mapping[str, object]]) -> Drawing:
     Args:
         answers: a block's name -> what ``examine`` returned for it.
     """
-    figure, ax = new_figure(6.8, 0.36 * len(answers) + 0.75)
+    figure, ax = new_figure(5.0, 0.29 * len(answers) + 1.4)
     ax.set_axis_off()
     told = []
     for row, (name, found) in enumerate(answers.items()):
-        ax.text(-0.1, -row, name, ha="right", va="center", fontsize=9)
+        ax.text(-0.1, -row, name, ha="right", va="center", fontsize=9.5)
         seen = []
-        for column, (question, title) in enumerate(_QUESTIONS):
+        for column, (question, title) in enumerate(_QUESTIONS.items()):
             text = _cell(question, found[question]) if question in found else "–"
             fill = FILL["linear"] if not text else FILL["other"] if text == "–" else FILL["zero"]
-            ax.add_patch(Rectangle((column + 0.03, -row - 0.44), 0.94, 0.88, facecolor=fill, edgecolor="none"))
-            ax.text(
-                column + 0.5, -row, text or "ok", ha="center", va="center", fontsize=9,
-                linespacing=0.95, color=ON_FILL,
-            )  # fmt: skip
+            ax.add_patch(Rectangle((column + 0.04, -row - 0.44), 0.92, 0.88, facecolor=fill, edgecolor="none"))
+            ax.text(column + 0.5, -row, text or "ok", ha="center", va="center", fontsize=9.5, color=ON_FILL)
             if text not in ("", "–"):
-                seen.append(title.replace("-\n", "").replace("\n", " "))
+                seen.append(title)
             if row == 0:
-                ax.text(column + 0.5, 0.55, title, ha="center", va="bottom", fontsize=9)
+                ax.text(column + 0.5, 0.6, title, ha="center", va="bottom", rotation=90, fontsize=9.5)
         told.append(f"{name}: {', '.join(seen) or 'nothing'}")
-    ax.set_xlim(-2.35, len(_QUESTIONS))
-    ax.set_ylim(-len(answers) + 0.5, 1.5)
+    ax.set_xlim(-4.2, len(_QUESTIONS))
+    ax.set_ylim(-len(answers) + 0.5, 5.0)
     return Drawing(
         figure,
         "A table of blocks and experiments. The experiments that find something are, for " + "; ".join(told) + ".",
-        "Red: the experiment answers differently from the book's Bottleneck. A dash: it cannot be run.",
+        "Red: the answer is not that of a right block. Shapes: cases that fail. Parameters: how many too many. "
+        "A cross: backward raises, or the weights do not fit. A dash: cannot be asked.",
     )
 
 
@@ -130,8 +128,7 @@ def faulty_training_curves(losses: Mapping[str, Sequence[float]], floor: float) 
     figure, ax = new_figure(5.4, 3.0)
     for index, ((name, values), style) in enumerate(zip(losses.items(), ("-", "--", "-."), strict=False)):
         ax.plot(range(1, len(values) + 1), values, style, color=LINES[index], label=name)
-    ax.axhline(floor, color=INK, linewidth=1, linestyle=":")
-    ax.text(2, floor * 0.96, "least loss of blocks that only add", va="top", fontsize=9)
+    ax.axhline(floor, color=INK, linewidth=1.2, linestyle=":", label="least loss of blocks that only add")
     ax.set_yscale("log")
     ax.set_ylim(min(floor, *(min(values) for values in losses.values())) * 0.8, None)
     ax.set_xlabel("training step")

@@ -11,10 +11,9 @@ from ..blocks import Bottleneck
 
 
 def can_lower_a_value(block: nn.Module, channels: int) -> bool:
-    """Tell whether an identity-shortcut block can give less than it received, for some weights.
+    """Tell whether some output can be smaller than its input, for some weights.
 
-    The input has no negative values, so the ReLU behind the addition is no excuse.
-    The block itself stays as it is.
+    The block has an identity shortcut, and stays as it is.
     """
     trial = copy.deepcopy(block).train()
     for parameter in trial.parameters():
@@ -28,8 +27,8 @@ def can_lower_a_value(block: nn.Module, channels: int) -> bool:
 def missing_projections(make_block) -> list[tuple[int, int]]:
     """Return the cases in which a block cannot be run, or gives the wrong shape.
 
-    A case is ``(in_channels, stride)`` of ``make_block(in_channels, 4, stride)``, whose output
-    must have 16 channels; tried are (16, 1), (16, 2), (8, 1), (8, 2), in this order.
+    A case is (in_channels, stride) of make_block(in_channels, 4, stride).
+    Tried are (16, 1), (16, 2), (8, 1), (8, 2), in this order.
     """
     failing = []
     for in_channels, stride in ((16, 1), (16, 2), (8, 1), (8, 2)):
@@ -44,15 +43,15 @@ def missing_projections(make_block) -> list[tuple[int, int]]:
 
 
 def extra_biases(model: nn.Module) -> int:
-    """Return how many parameters more the model would have if every nn.Conv2d had a bias."""
+    """Return how many parameters biases in every nn.Conv2d would add to the model."""
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     return sum(conv.out_channels for conv in convolutions if conv.bias is None)
 
 
 def pooling_range(kernel: int) -> tuple[int, int, int]:
-    """Return the image sizes at which a pooling of this kernel gives a single position.
+    """Return the image sizes for which a pooling of this kernel gives one position.
 
-    The smallest, the largest at which it still reads the whole map, and the largest.
+    The smallest, the largest at which nothing is dropped, and the largest.
     """
     smallest = 32 * (kernel - 1) + 1  # the first size with a map of kernel positions a side
     whole = 32 * kernel  # the last one
@@ -87,7 +86,7 @@ def backward_error(block: nn.Module, channels: int) -> str | None:
 
 
 def at_zero(block: nn.Module, channels: int) -> tuple[float, float]:
-    """Set all parameters to zero; return output / input and the gradient at the input, on average."""
+    """With all parameters at zero: output / input, and the gradient at the input."""
     x = torch.rand(4, channels, 8, 8, requires_grad=True)
     with torch.no_grad():
         for parameter in block.parameters():
@@ -98,21 +97,22 @@ def at_zero(block: nn.Module, channels: int) -> tuple[float, float]:
 
 
 def distance(make_block, in_channels: int, stride: int) -> float | None:
-    """Return how far a block is from the book's on the same weights; None where they do not fit."""
+    """Return how far a block is from the book's; None if the weights do not fit."""
     block = make_block(in_channels, 4, stride).double()
     right = Bottleneck(in_channels, 4, stride).double()
     for parameter in right.parameters():
         nn.init.normal_(parameter)  # no batch norm may be left at 1 and 0
     x = torch.rand(4, in_channels, 8, 8).double()
     try:
-        block.load_state_dict(dict(zip(block.state_dict(), right.state_dict().values(), strict=True)))
+        values = right.state_dict().values()
+        block.load_state_dict(dict(zip(block.state_dict(), values, strict=True)))
         return (block(x) - right(x)).abs().max().item()
     except (RuntimeError, ValueError):
         return None
 
 
 def examine(make_block) -> dict:
-    """Ask ``make_block(in_channels, mid_channels, stride)`` everything that can be asked outside."""
+    """Ask make_block(in_channels, mid_channels, stride) all that can be asked outside."""
     answers = {
         "failing cases": missing_projections(make_block),
         "extra parameters": count(make_block(8, 4, 2)) - count(Bottleneck(8, 4, 2)),
