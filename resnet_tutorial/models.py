@@ -110,14 +110,17 @@ class ResNet(nn.Module):
             require_sizes(**{f"layers of stage {stage}": depth})
         if version not in ("v1", "v1.5"):
             raise ValueError(f"version must be 'v1' or 'v1.5', not {version!r}.")
-        if block is Bottleneck:
-            options = {"groups": groups, "base_width": base_width, "version": version}
-        elif groups != 1 or base_width != 64:
-            raise ValueError(
-                f"{block.__name__} has no groups and no base_width; only Bottleneck has."
-            )
-        else:
-            options = {}
+        # Only what differs from the default is handed on, so that a learner's own block needs no
+        # argument that it does not use.
+        options = {}
+        if (groups, base_width) != (1, 64):
+            if issubclass(block, BasicBlock):
+                raise ValueError(
+                    f"{block.__name__} has no groups and no base_width; only Bottleneck has."
+                )
+            options = {"groups": groups, "base_width": base_width}
+        if version != "v1.5" and not issubclass(block, BasicBlock):
+            options["version"] = version
 
         self.conv1, self.maxpool = make_stem(in_channels, 64, stem)
         self.bn1 = nn.BatchNorm2d(64)

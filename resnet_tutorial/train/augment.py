@@ -36,7 +36,8 @@ class Pixels:
 def measure_pixels(images: Tensor, recipe: Recipe) -> Pixels:
     """Return `images` with their own mean and standard deviation, as the recipe wants them."""
     # Sums of integers are exact, so the mean is the same on every device and in every order.
-    mean = images.sum(dim=0, dtype=torch.int64).cpu().double() / len(images)
+    total = sum(chunk.sum(dim=0, dtype=torch.int64) for chunk in images.split(5000))  # in parts: small memory
+    mean = total.cpu().double() / len(images)
     channel_mean = mean.mean(dim=(0, 1))
     std = torch.full((3,), 255.0, dtype=torch.float64)
     if recipe.divide_by_std:
