@@ -11,7 +11,8 @@ import linecache
 import os
 import pkgutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
@@ -173,7 +174,8 @@ class Exercise:
             return Report(self, attempted=False, attempt=attempt)
         expect = Expectations()
         try:
-            with torch.random.fork_rng():  # the learner's own random numbers stay as they were
+            # The learner's own random numbers stay as they were.
+            with torch.random.fork_rng(), _one_thread():
                 self.check(attempt, expect)
         except NotImplementedError as error:
             if _is_untouched_stub(error):
@@ -182,6 +184,17 @@ class Exercise:
         except Exception as error:  # whatever the learner's code raises becomes a finding
             expect(False, "raised", _describe(error), "Call it on a small input and look at the shapes.")
         return Report(self, expect.findings, attempt=attempt)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread meanwhile: a check's tensors are small, and threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def exercise(
