@@ -47,7 +47,7 @@ notebooks: $(READY)  ## write notebooks/ anew from book/
 lab: $(READY)  ## open the notebooks in JupyterLab
 	@$(BIN)/python -m jupyterlab notebooks
 
-bench: $(READY)  ## measure the training engine on this machine
+bench: $(READY)  ## measure the networks beside torchvision's, as ratios
 	@$(BIN)/python -m benchmarks
 
 clean:  ## remove what was built, the environments excepted

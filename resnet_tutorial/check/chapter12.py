@@ -162,7 +162,7 @@ def check_squeeze_excitation(SE, expect):
     low, high = ratio.min().item(), ratio.max().item()
     code = "skip-added" if low >= 1 else "no-sigmoid"
     expect(
-        0 < low and high < 1, code,
+        low > 0 and high < 1, code,
         f"The factors go from {low:.2f} to {high:.2f}; a sigmoid's lie between 0 and 1.",
         hint="x * sigmoid(...), with nothing added.",
     )

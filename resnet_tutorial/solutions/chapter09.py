@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 
-
 def mean_and_spread(values: list[float]) -> tuple[float, float]:
     """Return mean and standard deviation of a few measurements (n - 1 in the denominator)."""
     if len(values) < 2:
