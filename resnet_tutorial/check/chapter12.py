@@ -119,7 +119,7 @@ def check_dense_layer(Dense, expect):
     expected = _count(solutions.DenseLayer(5, 3))
     if not expect(
         _count(block) == expected,
-        "bias" if _count(block) == expected + 3 else "bn-after-conv" if _count(block) == expected - 4 else "wrong-parameters",
+        {expected + 3: "bias", expected - 4: "bn-after-conv"}.get(_count(block), "wrong-parameters"),
         f"The layer has {_count(block)} parameters, not {expected}.",
         hint="A batch norm on the 5 channels that come in, and a 3x3 convolution without bias.",
     ):
