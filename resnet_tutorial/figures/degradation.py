@@ -19,7 +19,7 @@ def degradation_curves(runs: Mapping[str, Mapping[int, object]], note: str) -> D
             and ``test_error`` in per cent.
         note: which runs these are, for the caption.
     """
-    figure, axes = new_figure(7.2, 3.1, 1, len(runs), sharey=True, squeeze=False)
+    figure, axes = new_figure(7.2, 3.4, 1, len(runs), sharey=True, squeeze=False)
     endings = []
     for ax, (family, depths) in zip(axes.flat, runs.items(), strict=True):
         for depth, history in depths.items():
@@ -32,7 +32,7 @@ def degradation_curves(runs: Mapping[str, Mapping[int, object]], note: str) -> D
             )
         ax.set_title(f"{family} networks")
         ax.set_xlabel("epoch")
-        ax.legend(fontsize=9)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     axes.flat[0].set_ylabel("error (%)")
     return Drawing(
         figure,
