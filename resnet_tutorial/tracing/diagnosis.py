@@ -5,13 +5,11 @@ This module finds the place and gathers the evidence; the rules stand in ``fault
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from . import faults
 from .faults import python
@@ -20,7 +18,6 @@ from .recorder import LIBRARY, Failed, Recorder
 from .records import Failure, Source
 
 _Frame = tuple[FrameType, int, int]  # with the line and the instruction that it had come to
-_LARGEST_REPLAY = 2**24  # numbers in the largest tensor with which an operation is tried again
 
 
 LAZY = Failure(
@@ -77,48 +74,11 @@ def _failure(
 def _of_operation(recorder: Recorder, failed: Failed) -> Failure:
     evidence = faults.Evidence(failed, recorder.graph)
     cause = python.of_nothing(recorder.returned_nothing, failed.error) or faults.find(evidence)
-    error = _as_torch_says(failed) if recorder.device == "meta" else failed.error
+    error = failed.said or failed.error
     return _failure(
         cause, failed.name, failed.call.path, failed.call.type, error, failed.source,
         shapes=cause.shapes or evidence.named_shapes, inputs=failed.inputs,
     )  # fmt: skip
-
-
-def _as_torch_says(failed: Failed) -> Exception:
-    """Return the error that the operation raises on real tensors: on meta torch words some otherwise.
-
-    It is the message that a learner sees without the tracer, and may look up.
-    The tensors are one number each, repeated, so that nothing large is allocated.
-    """
-
-    def real(structure: Any) -> Any:
-        return _mapped(structure, lambda t: torch.zeros(1, dtype=t.dtype).expand(t.shape))
-
-    largest = max((math.prod(shape) for shape in _shapes((failed.args, failed.kwargs))), default=0)
-    if largest <= _LARGEST_REPLAY:
-        try:
-            with torch.no_grad():
-                failed.func(*real(failed.args), **real(failed.kwargs))
-        except Exception as error:
-            if "single memory location" not in str(error):  # the fault of the repeated number
-                return error
-    return failed.error
-
-
-def _mapped(structure: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(structure, Tensor):
-        return function(structure)
-    if isinstance(structure, dict):
-        return {key: _mapped(value, function) for key, value in structure.items()}
-    if type(structure) in (tuple, list):
-        return type(structure)([_mapped(item, function) for item in structure])
-    return structure
-
-
-def _shapes(structure: Any) -> list[tuple[int, ...]]:
-    found: list[tuple[int, ...]] = []
-    _mapped(structure, lambda tensor: found.append(tuple(tensor.shape)) or tensor)  # type: ignore[func-returns-value]
-    return found
 
 
 def _of_python(recorder: Recorder, error: Exception, modules: Mapping[str, nn.Module]) -> Failure:

@@ -12,6 +12,8 @@ from ..shapes import ReceptiveField
 from .records import WHOLE_IMAGE, Field, Shape
 
 _REDUCTIONS = {"mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm"}
+# what changes sizes, and leaves every number with what it has seen
+_KEEPING = {"flatten", "view", "reshape", "pad", "squeeze", "unflatten"}
 
 
 def initial(shape: Shape) -> Field:
@@ -34,6 +36,8 @@ def after(
     if name in ("linear", "matmul"):
         return WHOLE_IMAGE
     if name.startswith("adaptive_"):
+        if not len(inputs[0]) == len(output) >= axes:
+            return None
         return _adaptive(field, inputs[0][-axes:], output[-axes:])
     if "kernel_size" in settings and not name.startswith("conv_transpose"):
         kernel, stride = settings["kernel_size"], settings["stride"]
@@ -46,13 +50,7 @@ def after(
         return WHOLE_IMAGE
     if name == "getitem":
         return _indexed(field, settings["index"], len(inputs[0]))
-    if output[-axes:] == inputs[0][-axes:] or name in (
-        "flatten",
-        "view",
-        "reshape",
-        "pad",
-        "squeeze",
-    ):
+    if output[-axes:] == inputs[0][-axes:] or name in _KEEPING:
         return field
     return None  # an operation that moves pixels in a way which this module does not know
 
@@ -77,10 +75,10 @@ def _adaptive(field: tuple[ReceptiveField, ...], before: Shape, after: Shape) ->
         return field
     if all(size == 1 for size in after):
         return WHOLE_IMAGE
+    if not all(0 < new <= old for old, new in zip(before, after, strict=True)):
+        return None
     steps = zip(field, before, after, strict=True)
-    return tuple(
-        axis.through(max(1, -(-old // new)), max(1, old // new)) for axis, old, new in steps
-    )
+    return tuple([axis.through(-(-old // new), old // new) for axis, old, new in steps])
 
 
 def _indexed(field: tuple[ReceptiveField, ...], index: Any, dimensions: int) -> Field:

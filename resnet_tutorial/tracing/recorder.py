@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from . import shortcuts
+from . import hollow, rules
 from .graph import Graph
 from .kinds import arguments_of, name_of, overwrites
 from .marks import Mark, NeedsData, tensors_in
@@ -67,13 +67,13 @@ class Failed:
     """The operation that raised, and what it was given (with stand-ins)."""
 
     name: str
-    func: Callable
     args: tuple
     kwargs: dict[str, Any]
     inputs: tuple[int, ...]
     call: ModuleCall
     source: Source | None
     error: Exception
+    said: Exception | None  # what torch raises for real tensors of these shapes; None if nothing
 
 
 class Recorder(TorchFunctionMode):
@@ -94,7 +94,8 @@ class Recorder(TorchFunctionMode):
         self.device = device
         self.exact = exact
         self.failed: Failed | None = None
-        self.outdated_reads: list[tuple[int, Mark]] = []  # an operation, and the old name it read
+        # an operation that read an outdated name, the one that overwrote it, and its new name
+        self.outdated_reads: list[tuple[int, int, Mark]] = []
         self.returned_nothing: list[str] = []  # modules whose forward returned None
         self.overwrites_parameter = False
         self.gradients: dict[int, Any] = {}  # in exact mode: operation -> grad_fn of its output
@@ -173,6 +174,8 @@ class Recorder(TorchFunctionMode):
             return self._create(func, spelling, args, kwargs)
         if spelling == "__set__":
             return None  # ``weight.data = ...`` would write to the model
+        if spelling == "requires_grad_" and self.tensors.mark(given[0]) is None:
+            return given[0]
         if spelling in _QUESTIONS or (spelling == "__get__" and _property(func) not in _DERIVED):
             return func(*args, **kwargs)
 
@@ -205,29 +208,19 @@ class Recorder(TorchFunctionMode):
         name = name_of(func)
         inputs = self._read(marks)
         arguments = arguments_of(name, args, kwargs)
-        result = shortcuts.run(name, arguments, in_place) if self._quick and inputs else None
-        made_by_torch = result is None
-        if made_by_torch:
-            args, kwargs = (
-                self.tensors.replace(args, in_place),
-                self.tensors.replace(kwargs, in_place),
-            )
+        result = rules.run(name, arguments, in_place) if self._quick and inputs else None
+        by_rule = isinstance(result, Tensor)
+        if not by_rule:
+            args = self.tensors.replace(args, in_place)
+            kwargs = self.tensors.replace(kwargs, in_place)
             arguments = arguments_of(name, args, kwargs)
-            try:
-                result = func(*args, **kwargs)
-                _check_types(name, arguments)
-            except Exception as error:
-                self._fail(name, func, args, kwargs, inputs, error)
-                raise
+            refused = result is rules.REFUSAL
+            result = self._by_torch(name, func, args, kwargs, inputs, in_place, refused)
         self.failed = None  # if there was a failure before, the model itself has caught it
 
         parameters = self._parameters(given, marks)
-        if (
-            not inputs
-            and (in_place or not parameters)
-            or name.startswith("new_")
-            or name.endswith("_like")
-        ):
+        is_new = name.startswith("new_") or name.endswith("_like")
+        if is_new or not inputs and (in_place or not parameters):
             for tensor in tensors_in((result,)):
                 self._attach(tensor, None)
             return result
@@ -235,11 +228,33 @@ class Recorder(TorchFunctionMode):
         if in_place:
             result, values = self._overwrite(_target(kwargs, given), result, index)
         else:
-            result, values = self._add_results(result, given if made_by_torch else [], marks, index)
+            result, values = self._add_results(result, [] if by_rule else given, marks, index)
         if values:
             source = self._source()
             self.graph.add_operation(name, arguments, inputs, values, parameters, in_place, source)
         return result
+
+    def _by_torch(
+        self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any],
+        inputs: list[int], in_place: bool, refused: bool,
+    ) -> Any:  # fmt: skip
+        """Let torch compute an operation, and remember it if it raises."""
+        target = _target(kwargs, tensors_in((args, kwargs))) if in_place else None
+        try:
+            if refused and (refusal := hollow.error_of(func, args, kwargs, target)) is not None:
+                raise refusal
+            result = func(*args, **kwargs)
+            _check_types(name, arguments_of(name, args, kwargs))
+            return result
+        except Exception as error:
+            said: Exception | None = error
+            if self.device == "meta":  # where torch words some errors otherwise
+                said = hollow.error_of(func, args, kwargs, target)
+                if said is None and _lacks_data(error):
+                    raise NeedsData(f"{name}: {error}") from error
+            call, source = self.graph.call, self._source()
+            self.failed = Failed(name, args, kwargs, tuple(inputs), call, source, error, said)
+            raise
 
     def _read(self, marks: list[Mark | None]) -> list[int]:
         """Return the values that an operation reads."""
@@ -249,8 +264,8 @@ class Recorder(TorchFunctionMode):
             if mark is not None and mark.value is not None:
                 mark.read = True
                 inputs.append(mark.value)
-                if mark.outdated_by is not None:
-                    self.outdated_reads.append((index, mark))
+                if mark.outdated_by is not None and mark.successor is not None:
+                    self.outdated_reads.append((index, mark.outdated_by, mark.successor))
         return inputs
 
     def _parameters(self, given: list[Tensor], marks: list[Mark | None]) -> dict[str, Tensor]:
@@ -305,15 +320,6 @@ class Recorder(TorchFunctionMode):
             kwargs = {**kwargs, "device": "meta"}
             kwargs.pop("generator", None)  # it belongs to another device
         return func(*args, **kwargs)
-
-    def _fail(
-        self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any],
-        inputs: list[int], error: Exception,
-    ) -> None:  # fmt: skip
-        if self.device == "meta" and _lacks_data(error):
-            raise NeedsData(f"{name}: {error}") from error
-        call = self.graph.call
-        self.failed = Failed(name, func, args, kwargs, tuple(inputs), call, self._source(), error)
 
     # -- small things ------------------------------------------------------------------------
 

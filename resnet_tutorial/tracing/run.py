@@ -74,9 +74,8 @@ def _trace(model: Callable, modules: dict[str, nn.Module], inputs: Inputs) -> Tr
     )
     try:
         recorder, output, error = run()
-        if error or recorder.overwrites_parameter:
-            # Torch has the last word: with gradients, and without the tracer's own arithmetic.
-            recorder, output, error = run(exact=True)
+        if recorder.overwrites_parameter or (error and not _is_certain(error, recorder)):
+            recorder, output, error = run(exact=True)  # torch has the last word
     except NeedsData:
         notes.append(_DEPENDS_ON_DATA)
         recorder, output, error = run(device=_device_of(model))
@@ -143,6 +142,13 @@ class _Run:
             self.printed = out.getvalue()
 
 
+def _is_certain(error: Exception, recorder: Recorder) -> bool:
+    """Tell whether a failure would happen to real tensors and with gradients as well."""
+    if "grad" in str(error):
+        return False
+    return recorder.failed is None or recorder.failed.said is not None
+
+
 def _name(model: Any) -> str:
     if isinstance(model, nn.Module):
         return type(model).__name__
@@ -164,10 +170,14 @@ def _unwrapped(model: Any) -> Any:
 def _takes_nothing(function: Callable) -> bool:
     """Tell whether a function needs no argument, and so can only be there to build a network."""
     try:
-        inspect.signature(function).bind()
+        signature = inspect.signature(function)
+        signature.bind()
     except (TypeError, ValueError):
         return False
-    return True
+    any_number = inspect.Parameter.VAR_POSITIONAL  # as in ``def forward(*tensors)``
+    return isinstance(function, type) or any_number not in {
+        p.kind for p in signature.parameters.values()
+    }
 
 
 def _build(function: Callable) -> nn.Module:

@@ -60,5 +60,15 @@ def totals(trace) -> list[tuple[str, str]]:
         ("operations", f"{len(trace):,}"),
         ("parameters", f"{trace.params:,}"),
         ("MACs", f"{trace.macs:,}"),
-        ("activations", f"{trace.activation_bytes / 2**20:,.1f} MiB"),
+        ("activations", text_of_bytes(trace.activation_bytes)),
     ]
+
+
+def text_of_bytes(count: int) -> str:
+    """Return an amount of memory in a unit that suits it: ``2.4 MiB``."""
+    size, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{count} bytes" if unit == "bytes" else f"{size:,.1f} {unit}"

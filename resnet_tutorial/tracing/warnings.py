@@ -39,14 +39,8 @@ def _broadcasting(trace) -> Iterable[Finding]:
 
 def _outdated_reads(trace, recorder: Recorder) -> Iterable[Finding]:
     """A tensor was overwritten under one name and read under another."""
-    for reader, mark in recorder.outdated_reads:
-        writer = mark.outdated_by
-        if (
-            writer is None
-            or mark.successor is None
-            or not mark.successor.read
-            or reader >= len(trace)
-        ):
+    for reader, writer, successor in recorder.outdated_reads:
+        if not successor.read or reader >= len(trace):
             continue  # nobody uses the new name: the forward means the old one
         wrote, read = trace.operations[writer], trace.operations[reader]
         yield Finding(

@@ -114,7 +114,10 @@ def _different_sizes(evidence: Evidence, merge: Merge, seen: str, channels_too: 
     chains = [evidence.operations(branch) for branch in merge.branches]
     strides = [stride_of(chain) for chain in chains]
     if strides[0] == strides[1]:
-        return _unpadded(chains, seen)
+        cause = _unpadded(chains, seen)
+        if channels_too:
+            cause.cause += " The channels differ as well: the shortcut needs a projection."
+        return cause
     fast = 0 if strides[0] > strides[1] else 1
     slow = 1 - fast
     ratio = strides[fast] // strides[slow]

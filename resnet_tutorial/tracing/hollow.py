@@ -1,0 +1,64 @@
+"""Hear from torch itself what is wrong, at no cost in memory.
+
+A hollow tensor is an ordinary tensor whose numbers are all one and the same: any shape, four
+bytes.  An operation that does not fit its inputs refuses them before it computes, in the words
+that a learner sees without the tracer and may look up; on ``meta`` some are worded otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .marks import tensors_in
+
+# Numbers in a hollow tensor: should the operation compute after all, it is done soon.
+_LARGEST = 2**24
+# Numbers in a tensor that is written to, and so cannot be hollow.
+_LARGEST_FULL = 2**22
+
+
+def error_of(
+    func: Callable, args: tuple, kwargs: dict[str, Any], target: Tensor | None = None
+) -> Exception | None:
+    """Return what torch raises for tensors of these shapes.
+
+    Args:
+        func: the operation, with its arguments; their shapes and types alone matter.
+        target: the one of them that the operation overwrites.
+
+    Returns:
+        The exception; ``None`` if there is none, or if the tensors are too large to try.
+    """
+    tensors = tensors_in((args, kwargs))
+    if any(math.prod(tensor.shape) > _LARGEST for tensor in tensors):
+        return None
+    if target is not None and math.prod(target.shape) > _LARGEST_FULL:
+        return None
+
+    def real(tensor: Tensor) -> Tensor:
+        if tensor is target:
+            return torch.zeros(tensor.shape, dtype=tensor.dtype)
+        return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+
+    try:
+        with torch.no_grad():
+            func(*_mapped(args, real), **_mapped(kwargs, real))
+    except Exception as error:
+        return error
+    return None
+
+
+def _mapped(structure: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Return (nested) arguments with every tensor replaced."""
+    if isinstance(structure, Tensor):
+        return function(structure)
+    if isinstance(structure, dict):
+        return {key: _mapped(value, function) for key, value in structure.items()}
+    if type(structure) in (tuple, list):
+        return type(structure)([_mapped(item, function) for item in structure])
+    return structure
