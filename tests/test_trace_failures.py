@@ -269,5 +269,5 @@ def test_only_the_caller_s_own_mistakes_raise():
 
 def test_the_failure_is_printed():
     text = str(trace(Block(16, 32), MAP))
-    for words in ("The trace ends at: add in Block", "(2, 32, 9, 9)", "axis 1 (channels)", "Cause:", "Fix:"):
+    for words in ("The trace ends at add in Block", "(2, 32, 9, 9)", "axis 1 (channels)", "Cause:", "Fix:"):
         assert words in text

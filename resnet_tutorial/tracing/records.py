@@ -11,6 +11,7 @@ from __future__ import annotations
 import linecache
 import math
 import os
+import textwrap
 from dataclasses import asdict, dataclass, field
 from types import CodeType
 from typing import Any
@@ -355,21 +356,39 @@ class Failure:
         record["source"] = self.source.to_dict() if self.source else None
         return record
 
-    def __str__(self) -> str:
-        where = called(self.module, self.module_type)
+    @property
+    def title(self) -> str:
+        """Where the trace ends: ``The trace ends at add in layer1.0 (Bottleneck)``."""
         kind = f" ({self.module_type})" if self.module else ""
-        lines = [f"The trace ends at: {self.operation} in {where}{kind}"]
+        return (
+            f"The trace ends at {self.operation} in {called(self.module, self.module_type)}{kind}"
+        )
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """What there is to say, with headings."""
+        pairs = [
+            ("Seen", self.message), ("Cause", self.cause), ("Fix", self.fix), ("Python said", self.error),
+        ]  # fmt: skip
+        return [(heading, text) for heading, text in pairs if text]
+
+    def __str__(self) -> str:
+        lines = [f"{self.title}:"]
         if self.source:
             lines.append(f"  {self.source}:  {self.source.text}")
         width = max((len(role) for role in self.shapes), default=0)
         lines += [
             f"    {role:<{width}}  {text_of_shape(shape)}" for role, shape in self.shapes.items()
         ]
-        lines.append(f"  Seen:  {self.message}")
-        if self.cause:
-            lines.append(f"  Cause: {self.cause}")
-        if self.fix:
-            lines.append(f"  Fix:   {self.fix}")
-        if self.error:
-            lines.append(f"  Python said: {self.error}")
+        for heading, text in self.notes:
+            lines.append(wrapped(f"  {heading + ':':<13}", text))
         return "\n".join(lines)
+
+
+def wrapped(start: str, text: str) -> str:
+    """Return a text behind its heading, broken at 100 columns."""
+    space = " " * len(start)
+    return textwrap.fill(
+        text, 100, initial_indent=start, subsequent_indent=space,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

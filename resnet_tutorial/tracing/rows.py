@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .difference import signature
-from .records import Merge, ModuleCall, Operation, text_of_field, text_of_shape
+from .records import Failure, Merge, ModuleCall, Operation, text_of_field, text_of_shape
 
 HEADINGS = ("operation", "module", "output shape", "parameters", "MACs", "receptive field")
 _LONGEST_PERIOD = 3  # a path and its addition repeat with period 2
@@ -27,7 +27,7 @@ class Row:
     macs: int = 0
     field: str = ""
     kind: str = "other"
-    role: str = "operation"  # or "branch", "module", "repeat"
+    role: str = "operation"  # or "branch", "module", "repeat", "failure"
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -63,6 +63,8 @@ class _Rows:
         self.rows: list[Row] = []
         for call in self._children.get(None, []):
             self._add_call(call)
+        if trace.failure and trace.operations:
+            self._add_failure(trace.failure)
 
     def _add_call(self, call: ModuleCall) -> None:
         operations = self._trace.operations[call.first : call.last]
@@ -118,6 +120,12 @@ class _Rows:
             self._add_branches(merge)
         shape, field = text_of_shape(op.output_shape), text_of_field(op.field)
         self.rows.append(Row(op.label, op.module, shape, op.params, op.macs, field, op.kind))
+
+    def _add_failure(self, failure: Failure) -> None:
+        """End the table with what did not fit."""
+        for role, shape in failure.shapes.items():
+            self.rows.append(Row(role, "", text_of_shape(shape), role="branch"))
+        self.rows.append(Row(failure.operation, failure.module, "fails", role="failure"))
 
     def _add_branches(self, merge: Merge) -> None:
         for name, branch in zip(branch_names(merge), merge.branches, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .records import text_of_shape
+from .records import text_of_shape, wrapped
 from .rows import HEADINGS, Row, rows_of
 
 _NUMBERS_FROM = 3  # the columns from here on hold numbers and stand flush right
@@ -17,7 +17,7 @@ def as_text(trace, collapse: bool = True, depth: int | None = None) -> str:
     if rows:
         parts.append(_table(rows))
     parts.append("\n".join(f"{name:<12} {value}" for name, value in totals(trace)))
-    parts += [f"Warning: {warning}" for warning in trace.warnings]
+    parts += [wrapped("Warning: ", str(warning)) for warning in trace.warnings]
     if trace.failure:
         parts.append(str(trace.failure))
     return "\n\n".join(parts)
