@@ -22,17 +22,17 @@ _LARGEST = 2**24
 _LARGEST_FULL = 2**22
 
 
-def error_of(
+def attempt(
     func: Callable, args: tuple, kwargs: dict[str, Any], target: Tensor | None = None
-) -> Exception | None:
-    """Return what torch raises for tensors of these shapes.
+) -> Any:
+    """Return what an operation returns for hollow tensors of these shapes, or the exception it raises.
 
     Args:
         func: the operation, with its arguments; their shapes and types alone matter.
         target: the one of them that the operation overwrites.
 
     Returns:
-        The exception; ``None`` if there is none, or if the tensors are too large to try.
+        ``None`` if the tensors are too large to try.
     """
     tensors = tensors_in((args, kwargs))
     if any(math.prod(tensor.shape) > _LARGEST for tensor in tensors):
@@ -47,10 +47,9 @@ def error_of(
 
     try:
         with torch.no_grad():
-            func(*_mapped(args, real), **_mapped(kwargs, real))
+            return func(*_mapped(args, real), **_mapped(kwargs, real))
     except Exception as error:
         return error
-    return None
 
 
 def _mapped(structure: Any, function: Callable[[Tensor], Tensor]) -> Any:

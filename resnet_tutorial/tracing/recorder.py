@@ -241,15 +241,20 @@ class Recorder(TorchFunctionMode):
         """Let torch compute an operation, and remember it if it raises."""
         target = _target(kwargs, tensors_in((args, kwargs))) if in_place else None
         try:
-            if refused and (refusal := hollow.error_of(func, args, kwargs, target)) is not None:
-                raise refusal
+            if refused:
+                outcome = hollow.attempt(func, args, kwargs, target)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                if isinstance(outcome, Tensor) and target is None:
+                    return torch.empty(outcome.shape, dtype=outcome.dtype, device="meta")
             result = func(*args, **kwargs)
             _check_types(name, arguments_of(name, args, kwargs))
             return result
         except Exception as error:
             said: Exception | None = error
             if self.device == "meta":  # where torch words some errors otherwise
-                said = hollow.error_of(func, args, kwargs, target)
+                outcome = hollow.attempt(func, args, kwargs, target)
+                said = outcome if isinstance(outcome, Exception) else None
                 if said is None and _lacks_data(error):
                     raise NeedsData(f"{name}: {error}") from error
             call, source = self.graph.call, self._source()
