@@ -53,6 +53,12 @@ def test_functions_and_modules_are_operations_alike():
     ]  # fmt: skip
 
 
+def test_a_function_that_fails_shows_what_it_did():
+    t = trace(lambda x: (x * 2).view(-1) @ torch.eye(5), (1, 3))
+    assert not t.ok and [op.name for op in t] == ["mul", "view"]
+    assert "mul 2" in str(t) and "matmul" in str(t)
+
+
 def test_every_spelling_of_an_addition_is_one_operation():
     def forward(x):
         y = x + x
@@ -110,6 +116,25 @@ def test_a_chunk_is_one_operation_with_several_outputs():
     t = trace(lambda x: torch.cat(x.chunk(2, dim=1)[::-1], 1), (1, 4, 2, 2))
     assert t[0].output_shapes == ((1, 2, 2, 2),) * 2
     assert t[1].inputs == t[0].outputs[::-1]
+
+
+def test_a_tensor_that_is_taken_apart():
+    def forward(x):
+        first, second = x
+        largest, where = x.max(dim=1)
+        return first + second, largest * 2, [row * 3 for row in x]
+
+    t = trace(forward, (2, 5))
+    assert [op.name for op in t] == ["unbind", "max", "add", "mul", "unbind", "mul", "mul"]
+    assert not t.warnings and t[2].inputs == t[0].outputs
+
+
+def test_a_default_device_is_no_matter():
+    with torch.device("meta"):
+        model = resnet18()
+        assert trace(model, (2, 3, 64, 64)).ok
+        model.layer2[0].downsample = None
+        assert trace(model, (2, 3, 64, 64)).failure.error.startswith("RuntimeError: The size of tensor a")
 
 
 def test_a_dropout_that_rests_is_still_a_step():

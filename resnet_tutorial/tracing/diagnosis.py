@@ -14,8 +14,9 @@ from torch import nn
 from . import faults
 from .faults import python
 from .faults.evidence import Cause
-from .recorder import LIBRARY, Failed, Recorder
+from .recorder import Failed, Recorder
 from .records import Failure, Source
+from .whereabouts import is_library
 
 _Frame = tuple[FrameType, int, int]  # with the line and the instruction that it had come to
 
@@ -110,7 +111,7 @@ def _frames(traceback: TracebackType | None) -> list[_Frame]:
 def _innermost(frames: list[_Frame]) -> Source | None:
     """Return the last line that is neither torch's nor the tracer's."""
     for frame, line, instruction in reversed(frames):
-        if not frame.f_code.co_filename.startswith(LIBRARY):
+        if not is_library(frame.f_code):
             return Source(frame.f_code, line, instruction)
     return None
 

@@ -46,6 +46,11 @@ class Graph:
             call.last = len(self.operations)
             call.outputs = outputs
 
+    def close(self) -> None:
+        """End all calls: after an error some may be open."""
+        while self._open:
+            self.end_call(())
+
     def add_input(self, tensor: Tensor, name: str) -> Value:
         value = self.add_value(tensor, None, None, name)
         value.field = fields.initial(value.shape)

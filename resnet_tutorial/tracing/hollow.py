@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .marks import tensors_in
+from .marks import map_tensors, tensors_in
 
 # Numbers in a hollow tensor: should the operation compute after all, it is done soon.
 _LARGEST = 2**24
@@ -42,22 +42,11 @@ def attempt(
 
     def real(tensor: Tensor) -> Tensor:
         if tensor is target:
-            return torch.zeros(tensor.shape, dtype=tensor.dtype)
-        return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+            return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
+        return torch.zeros((), dtype=tensor.dtype, device="cpu").expand(tensor.shape)
 
     try:
         with torch.no_grad():
-            return func(*_mapped(args, real), **_mapped(kwargs, real))
+            return func(*map_tensors(args, real), **map_tensors(kwargs, real))
     except Exception as error:
         return error
-
-
-def _mapped(structure: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Return (nested) arguments with every tensor replaced."""
-    if isinstance(structure, Tensor):
-        return function(structure)
-    if isinstance(structure, dict):
-        return {key: _mapped(value, function) for key, value in structure.items()}
-    if type(structure) in (tuple, list):
-        return type(structure)([_mapped(item, function) for item in structure])
-    return structure

@@ -49,7 +49,7 @@ class Inputs:
 
     def make(self, recorder: Recorder) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Return the arguments of the forward pass, as tensors on the recorder's device."""
-        generator = torch.Generator().manual_seed(0)  # its own: the global one stays as it is
+        generator = torch.Generator("cpu").manual_seed(0)  # its own: the global one stays as it is
 
         def tensor(size: Any) -> Tensor:
             is_tensor = isinstance(size, Tensor)
@@ -60,7 +60,9 @@ class Inputs:
                 )
             if is_tensor:
                 return size.detach().clone()
-            return torch.randn(tuple(size), generator=generator).to(recorder.device, self._dtype)
+            return torch.randn(tuple(size), generator=generator, device="cpu").to(
+                recorder.device, self._dtype
+            )
 
         listed = zip(self._listed, self._names, strict=True)
         args = [recorder.add_input(tensor(size), name) for size, name in listed]

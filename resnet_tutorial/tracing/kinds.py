@@ -1,32 +1,13 @@
-"""What kind of operation a torch function is: its one name, its kind, its settings, its MACs.
-
-Torch has several spellings of one operation (``x + y``, ``x.add(y)``, ``torch.add``,
-``x += y``; ``F.relu`` and ``nn.ReLU``).  A trace knows each by one name, so that two networks
-which compute the same compare as equal.
-"""
+"""What an operation is, by its name: its kind, its arguments and settings, its MACs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from .records import Shape
-
-# other spellings -> the name that the trace uses
-_SAME = {
-    "iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "subtract": "sub",
-    "imul": "mul", "rmul": "mul", "multiply": "mul",
-    "truediv": "div", "rtruediv": "div", "itruediv": "div", "divide": "div", "true_divide": "div",
-    "rpow": "pow", "ipow": "pow", "rmatmul": "matmul", "imatmul": "matmul",
-    "iand": "and", "rand": "and", "ior": "or", "ror": "or",
-    "concat": "cat", "concatenate": "cat",
-    "max_pool1d_with_indices": "max_pool1d", "max_pool2d_with_indices": "max_pool2d",
-    "max_pool3d_with_indices": "max_pool3d",
-    "arctan": "atan", "absolute": "abs", "negative": "neg", "clip": "clamp",
-}  # fmt: skip
 
 _KINDS = {
     "conv": ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
@@ -54,31 +35,6 @@ _KINDS = {
 }  # fmt: skip
 KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names}
 
-
-def name_of(func: Callable) -> str:
-    """Return the trace's name of a torch function, for example ``"add"`` for ``Tensor.__iadd__``."""
-    name = getattr(func, "__name__", None) or type(func).__name__
-    if name == "__get__":  # a property such as ``x.T``
-        name = getattr(getattr(func, "__self__", None), "__name__", "property")
-    if name.startswith("__") and name.endswith("__"):
-        name = name[2:-2]
-    elif name.endswith("_") and not name.startswith("_"):
-        name = name[:-1]
-    return _SAME.get(name, name)
-
-
-def overwrites(func: Callable, kwargs: dict[str, Any]) -> bool:
-    """Tell whether a call changes a tensor that it was given."""
-    name = getattr(func, "__name__", "")
-    if name.startswith("__"):
-        return name in _IN_PLACE_OPERATORS
-    return name.endswith("_") or kwargs.get("inplace") is True or kwargs.get("out") is not None
-
-
-_IN_PLACE_OPERATORS = {
-    "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__ifloordiv__", "__imod__",
-    "__ipow__", "__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__", "__setitem__",
-}  # fmt: skip
 
 # the arguments after the tensors, in the order in which the functions take them
 _CONV = ("stride", "padding", "dilation", "groups")

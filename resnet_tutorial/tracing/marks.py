@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
@@ -48,3 +48,17 @@ def tensors_in(structure: Iterable[Any]) -> list[Tensor]:
         elif isinstance(item, dict):
             found += tensors_in(item.values())
     return found
+
+
+def map_tensors(structure: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Return nested tuples, lists and dictionaries with every tensor replaced."""
+    if isinstance(structure, Tensor):
+        return function(structure)
+    if isinstance(structure, dict):
+        return {key: map_tensors(value, function) for key, value in structure.items()}
+    if type(structure) in (tuple, list):
+        return type(structure)([map_tensors(item, function) for item in structure])
+    if isinstance(structure, tuple):  # a named one, such as the result of ``x.max(dim=1)``
+        for item in structure:
+            map_tensors(item, function)
+    return structure

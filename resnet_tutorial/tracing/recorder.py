@@ -7,12 +7,10 @@ It computes each with tensors on the ``meta`` device, which have a shape and no 
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
@@ -22,44 +20,22 @@ from torch.overrides import TorchFunctionMode
 
 from . import hollow, rules
 from .graph import Graph
-from .kinds import arguments_of, name_of, overwrites
-from .marks import Mark, NeedsData, tensors_in
+from .kinds import arguments_of
+from .marks import Mark, NeedsData, map_tensors, tensors_in
 from .records import ModuleCall, Source, Value
+from .spellings import (
+    DERIVED,
+    FILLS,
+    MOVES,
+    QUESTIONS,
+    READS,
+    name_of,
+    overwrites,
+    property_of,
+    without_device,
+)
 from .standins import StandIns
-
-# where torch's own code and the tracer's lies: no learner's line is in there
-LIBRARY = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
-
-# what asks about a tensor and computes nothing
-_QUESTIONS = {
-    "size", "dim", "ndimension", "numel", "nelement", "stride", "element_size", "storage_offset",
-    "is_floating_point", "is_complex", "is_contiguous", "get_device", "data_ptr", "type",
-    "requires_grad_", "retain_grad", "register_hook", "is_same_size", "untyped_storage",
-    "__len__", "__hash__", "__repr__", "__str__", "__dir__", "__set__", "_is_view", "is_inference",
-    "broadcast_shapes", "result_type", "is_tensor", "has_names", "is_storage", "is_pinned",
-}  # fmt: skip
-# properties that are tensors made from the tensor
-_DERIVED = {"T", "H", "mT", "mH", "data", "real", "imag"}
-# what needs the numbers in a tensor
-_READS = {
-    "item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__complex__",
-    "__format__", "__contains__", "__array__", "__reduce_ex__", "equal", "allclose", "is_nonzero",
-}  # fmt: skip
-# what fills a tensor that depends on no input
-_FILLS = {
-    "zeros",
-    "ones",
-    "empty",
-    "full",
-    "rand",
-    "randn",
-    "randint",
-    "randperm",
-    "normal",
-    "bernoulli",
-}
-# what moves a tensor to a device
-_MOVES = {"to", "cpu", "cuda"}
+from .whereabouts import Lines
 
 
 @dataclass
@@ -102,7 +78,7 @@ class Recorder(TorchFunctionMode):
         self._quick = device == "meta" and not exact
         self._kept: list[Tensor] = []
         self._thread = threading.get_ident()
-        self._is_library: dict[Any, bool] = {}
+        self._lines = Lines(Recorder.forward.__code__)
         self._paths = {id(module): path for path, module in modules.items()}
 
     def add_input(self, tensor: Tensor, name: str) -> Tensor:
@@ -112,14 +88,17 @@ class Recorder(TorchFunctionMode):
 
     def forward(self, model: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run the network under observation and return what it returns."""
-        with self:
-            if isinstance(model, nn.Module):
-                return model(*args, **kwargs)
-            name = getattr(model, "__name__", type(model).__name__)
-            self.graph.begin_call("", name, self.value_ids((args, kwargs)))
-            result = model(*args, **kwargs)
-            self.graph.end_call(self.value_ids(result))
-            return result
+        try:
+            with self:
+                if isinstance(model, nn.Module):
+                    return model(*args, **kwargs)
+                name = getattr(model, "__name__", type(model).__name__)
+                self.graph.begin_call("", name, self.value_ids((args, kwargs)))
+                result = model(*args, **kwargs)
+                self.graph.end_call(self.value_ids(result))
+                return result
+        finally:
+            self.graph.close()
 
     def value_ids(self, structure: Any) -> tuple[int, ...]:
         """Return the numbers of the values among (nested) tensors."""
@@ -153,9 +132,8 @@ class Recorder(TorchFunctionMode):
     def _leave_module(self, module: nn.Module, args: tuple, output: Any) -> None:
         if threading.get_ident() != self._thread:
             return
-        if (
-            output is None and sys.exc_info()[1] is None
-        ):  # after an error it has not returned at all
+        returned = sys.exc_info()[1] is None  # the hook runs after an error as well
+        if returned and output is None:
             call = self.graph.call
             self.returned_nothing.append(f"{call.path} ({call.type})" if call.path else call.type)
         self.graph.end_call(self.value_ids(output))
@@ -176,13 +154,15 @@ class Recorder(TorchFunctionMode):
             return None  # ``weight.data = ...`` would write to the model
         if spelling == "requires_grad_" and self.tensors.mark(given[0]) is None:
             return given[0]
-        if spelling in _QUESTIONS or (spelling == "__get__" and _property(func) not in _DERIVED):
+        if spelling in QUESTIONS or (spelling == "__get__" and property_of(func) not in DERIVED):
             return func(*args, **kwargs)
 
+        if spelling == "__iter__":  # ``a, b = x``
+            return iter(self.__torch_function__(Tensor.unbind, types, args))
         marks = [self.tensors.mark(tensor) for tensor in given]
         own = not any(marks)  # only the model's own tensors
         in_place = overwrites(func, kwargs)
-        if own and spelling in _READS:
+        if own and spelling in READS:
             return func(*args, **kwargs)  # a number of the model's own, such as a counter
         if own and in_place and self._quick:
             # Bookkeeping, such as ``num_batches_tracked += 1``: no shape can change.
@@ -194,8 +174,8 @@ class Recorder(TorchFunctionMode):
             result = func(*self.tensors.replace(args))
             self._attach(result, None)
             return result
-        if spelling in _MOVES and self.device == "meta":
-            args, kwargs = _without_device(args, kwargs)
+        if spelling in MOVES and self.device == "meta":
+            args, kwargs = without_device(args, kwargs)
             if len(args) + len(kwargs) == 1:
                 return args[0]
         return self._compute(func, args, kwargs, given, marks, in_place)
@@ -230,7 +210,7 @@ class Recorder(TorchFunctionMode):
         else:
             result, values = self._add_results(result, [] if by_rule else given, marks, index)
         if values:
-            source = self._source()
+            source = self._lines.current()
             self.graph.add_operation(name, arguments, inputs, values, parameters, in_place, source)
         return result
 
@@ -257,7 +237,7 @@ class Recorder(TorchFunctionMode):
                 said = outcome if isinstance(outcome, Exception) else None
                 if said is None and _lacks_data(error):
                     raise NeedsData(f"{name}: {error}") from error
-            call, source = self.graph.call, self._source()
+            call, source = self.graph.call, self._lines.current()
             self.failed = Failed(name, args, kwargs, tuple(inputs), call, source, error, said)
             raise
 
@@ -285,16 +265,18 @@ class Recorder(TorchFunctionMode):
         self, result: Any, given: list[Tensor], marks: list[Mark | None], index: int
     ) -> tuple[Any, list[Value]]:
         """Write down the tensors that an operation returned."""
-        values = []
-        for tensor in tensors_in((result,)):
+        values: list[Value] = []
+
+        def add(tensor: Tensor) -> Tensor:
             if any(tensor is other for other in given):
                 # Torch gave its argument back (dropout in evaluation mode); the graph needs two.
                 tensor = tensor.view_as(tensor)
-                result = tensor
             value = self.graph.add_value(tensor, index, self._shared_memory(tensor, given, marks))
             self._attach(tensor, value.id)
             values.append(value)
-        return result, values
+            return tensor
+
+        return map_tensors(result, add), values
 
     def _overwrite(self, target: Tensor, result: Any, index: int) -> tuple[Any, list[Value]]:
         """Write down that an operation has changed a tensor; return what stands for its result."""
@@ -321,7 +303,7 @@ class Recorder(TorchFunctionMode):
 
     def _create(self, func: Callable, spelling: str, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run what takes no tensor: mostly what makes one."""
-        if self.device == "meta" and spelling in _FILLS:
+        if self.device == "meta" and spelling in FILLS:
             kwargs = {**kwargs, "device": "meta"}
             kwargs.pop("generator", None)  # it belongs to another device
         return func(*args, **kwargs)
@@ -332,11 +314,8 @@ class Recorder(TorchFunctionMode):
         mark = Mark(self, value)
         tensor._trace_mark = mark  # type: ignore[attr-defined]
         self._keep(tensor)
-        if (
-            self.exact
-            and value is not None
-            and (producer := self.graph.values[value].producer) is not None
-        ):
+        producer = None if value is None else self.graph.values[value].producer
+        if self.exact and producer is not None:
             self.gradients[producer] = tensor.grad_fn
         return mark
 
@@ -360,27 +339,6 @@ class Recorder(TorchFunctionMode):
                 return self._memory_of(mark)
         return None
 
-    def _source(self) -> Source | None:
-        """Return the innermost line that is neither torch's nor the tracer's."""
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None and frame.f_code is not _FORWARD:
-            code = frame.f_code
-            library = self._is_library.get(code)
-            if library is None:
-                library = self._is_library[code] = code.co_filename.startswith(LIBRARY)
-            if not library:
-                return Source(code, frame.f_lineno, frame.f_lasti)
-            frame = frame.f_back
-        return None
-
-
-_FORWARD = Recorder.forward.__code__  # below it stands only the line that called trace()
-
-
-def _property(func: Any) -> str:
-    """Return the name of the property that ``func`` reads."""
-    return getattr(getattr(func, "__self__", None), "__name__", "")
-
 
 def _target(kwargs: dict[str, Any], given: list[Tensor]) -> Tensor:
     """Return the tensor that an in-place call overwrites."""
@@ -390,14 +348,6 @@ def _target(kwargs: dict[str, Any], given: list[Tensor]) -> Tensor:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
-
-
-def _without_device(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Return the arguments of ``x.to(...)`` without the device: a tensor of a trace stays on its own."""
-    kept = tuple(arg for arg in args if not isinstance(arg, (str, int, torch.device)))
-    return kept, {
-        key: kwargs[key] for key in kwargs if key not in ("device", "non_blocking", "memory_format")
-    }
 
 
 def _check_types(name: str, arguments: dict[str, Any]) -> None:

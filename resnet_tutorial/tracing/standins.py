@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .marks import Mark
+from .marks import Mark, map_tensors
 
 
 class StandIns:
@@ -68,15 +68,13 @@ class StandIns:
 
     def replace(self, structure: Any, in_place: bool = False) -> Any:
         """Return (nested) arguments with stand-ins for the model's tensors."""
-        if isinstance(structure, Tensor):
-            mark = getattr(structure, "_trace_mark", None)
+
+        def stand_in(tensor: Tensor) -> Tensor:
+            mark = getattr(tensor, "_trace_mark", None)
             ours = mark is not None and mark.owner is self._owner
-            return structure if ours else self._stand_in(structure, in_place)
-        if isinstance(structure, dict):
-            return {key: self.replace(value, in_place) for key, value in structure.items()}
-        if type(structure) in (tuple, list):
-            return type(structure)([self.replace(item, in_place) for item in structure])
-        return structure
+            return tensor if ours else self._stand_in(tensor, in_place)
+
+        return map_tensors(structure, stand_in)
 
     def _stand_in(self, tensor: Tensor, in_place: bool) -> Tensor:
         if known := self._known.get(id(tensor)):
