@@ -332,6 +332,19 @@ def test_a_missing_shortcut_is_the_difference():
     assert difference.here.module == "layer1.0"
 
 
+def test_named_inputs_are_compared_by_name():
+    class Net(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, image, *, mask):
+            return image * mask * self.factor
+
+    t = trace(Net(2), {"image": (1, 3), "mask": (1, 1)})
+    assert t.diff(Net(2)).same and t.diff(Net(3)).here.label == "mul 2"
+
+
 def test_a_longer_network():
     short, long = nn.Sequential(nn.ReLU()), nn.Sequential(nn.ReLU(), nn.Sigmoid())
     assert trace(long, (1, 3)).diff(short).here.name == "sigmoid"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,3 +77,8 @@ def _is_shape(given: Any) -> bool:
     return isinstance(given, (tuple, list)) and all(
         isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in given
     )
+
+
+def is_numbered(name: str) -> bool:
+    """Tell whether an input has a name of this module's making: ``input``, ``input 2``."""
+    return re.fullmatch(r"input( \d+)?", name) is not None

@@ -24,6 +24,7 @@ def untouched(modules: Iterable[nn.Module]) -> Iterator[None]:
     """
     snapshots = [_snapshot(module) for module in modules]
     torch_state = torch.random.get_rng_state()
+    gpu_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     python_state = random.getstate()
     numpy = sys.modules.get("numpy")  # a model can only have used it if somebody imported it
     numpy_state = numpy.random.get_state() if numpy else None
@@ -31,6 +32,8 @@ def untouched(modules: Iterable[nn.Module]) -> Iterator[None]:
         yield
     finally:
         torch.random.set_rng_state(torch_state)
+        if gpu_states is not None:
+            torch.cuda.set_rng_state_all(gpu_states)
         random.setstate(python_state)
         if numpy:
             numpy.random.set_state(numpy_state)

@@ -12,6 +12,7 @@ from torch import nn
 
 from . import branches, difference, markup, text
 from .difference import Difference
+from .inputs import is_numbered
 from .records import Failure, Finding, Merge, ModuleCall, Operation, Shape, Value, text_of_field
 
 
@@ -178,7 +179,8 @@ class Trace:
         if not isinstance(other, Trace):
             from .run import trace
 
-            other = trace(other, [shape for _, shape in self.inputs])
+            named = {name: shape for name, shape in self.inputs if not is_numbered(name)}
+            other = trace(other, named or [shape for _, shape in self.inputs])
         return difference.compare(self, other)
 
     # -- display -----------------------------------------------------------------------------
