@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import nullcontext, redirect_stderr
+
 from .models import ResNet
 from .zoo import IMAGENET_NAMES, build_model
 
@@ -28,7 +31,9 @@ def load_imagenet_weights(name: str, weights: str = "DEFAULT", progress: bool = 
     if weights not in published.__members__:
         raise ValueError(f"{name} has no weights {weights!r}; it has {', '.join(published.__members__)}.")
     try:
-        state = published[weights].get_state_dict(progress=progress, check_hash=True)
+        # Without the bar, torch.hub would still announce where it writes the file.
+        with nullcontext() if progress else redirect_stderr(io.StringIO()):
+            state = published[weights].get_state_dict(progress=progress, check_hash=True)
     except OSError as error:  # urllib's URLError is one
         raise ConnectionError(
             f"the weights of {name} are not on this machine and could not be downloaded ({error}). "

@@ -56,32 +56,35 @@ def published_depth_errors() -> Drawing:
         ax.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
     ax.set_xticks([0, 1], ["18 layers", "34 layers"])
     ax.set_ylim(24, 29.4)
-    ax.set_ylabel("top-1 error (%)")
+    ax.set_ylabel("top-1 validation error (%)")
     ax.grid(axis="x", visible=False)
     ax.legend(fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))
     return Drawing(
         figure,
-        alt="ImageNet top-1 error. Plain networks: 27.94 percent with 18 layers, 28.54 with 34. "
+        alt="ImageNet top-1 validation error. Plain networks: 27.94 percent with 18 layers, 28.54 with 34. "
         "Residual networks: 27.88 with 18 layers, 25.03 with 34.",
-        caption="More layers raise the error of the plain network and lower that of the residual one "
+        caption="More layers raise the validation error of the plain network and lower that of the residual one "
         "(He et al. 2015, Table 2; the axis starts at 24 %).",
     )
 
 
 @styled
-def norms_by_layer(curves: Mapping[str, Sequence[float]], ylabel: str, alt: str, caption: str) -> Drawing:
+def norms_by_layer(
+    curves: Mapping[str, Sequence[float]], ylabel: str, alt: str, caption: str,
+    xlabel: str = "convolution, from the image to the classifier",
+) -> Drawing:
     """Draw one number a layer for several networks, on a logarithmic axis.
 
     Args:
         curves: network's name -> values from the first layer to the last; zeros are left out.
-        ylabel, alt, caption: of the figure.
+        ylabel, alt, caption, xlabel: of the figure.
     """
     figure, ax = new_figure(6.8, 3.0)
     for colour, (name, values) in zip(LINES, curves.items(), strict=False):
         places = [i for i, value in enumerate(values) if value > 0]
         ax.plot([i + 1 for i in places], [values[i] for i in places], ".-", color=colour, label=name, markersize=5)
     ax.set_yscale("log")
-    ax.set_xlabel("convolution, from the image to the classifier")
+    ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.legend(fontsize=9)
     return Drawing(figure, alt=alt, caption=caption)
