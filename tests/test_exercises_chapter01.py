@@ -1,0 +1,114 @@
+"""Chapter 1's checks: right answers in several styles pass, wrong ones are named."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_tutorial import check
+
+
+def first_fault(report):
+    return next((f.code for f in report.findings if not f.ok), None)
+
+
+def by_divmod(depth):
+    n, rest = divmod(depth - 2, 6)
+    if rest or n < 1:
+        raise ValueError("not 6n+2")
+    return n
+
+
+def dirac(channels):
+    conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+    nn.init.dirac_(conv.weight)
+    return conv
+
+
+def copying(*, ones=False, zero=False, bias=False, padding=1):
+    def make(channels):
+        conv = nn.Conv2d(channels, channels, 3, padding=padding, bias=bias)
+        with torch.no_grad():
+            conv.weight.zero_()
+            if ones:
+                conv.weight[:, :, 1, 1] = 1.0
+            elif not zero:
+                nn.init.dirac_(conv.weight)
+            if bias:
+                conv.bias.zero_()
+        return conv
+
+    return make
+
+
+def norms(*, clear=True, square=False, kinds=nn.Conv2d):
+    def gradient_norms(model, images, labels):
+        if clear:
+            for parameter in model.parameters():
+                parameter.grad = None
+        nn.CrossEntropyLoss()(model(images), labels).backward()
+        found = [m.weight.grad for m in model.modules() if isinstance(m, kinds)]
+        return [(g**2).sum().item() if square else (g**2).sum().sqrt().item() for g in found]
+
+    return gradient_norms
+
+
+def with_autograd(model, images, labels):
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)]
+    return [g.norm() for g in torch.autograd.grad(F.cross_entropy(model(images), labels), weights)]
+
+
+def judge(shallow, deep):
+    if deep[0] <= shallow[0]:
+        return "overfitting" if deep[1] > shallow[1] else "improvement"
+    return "degradation"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("blocks_per_stage", by_divmod),
+        ("copying_conv", dirac),
+        ("gradient_norms", norms()),
+        ("gradient_norms", with_autograd),
+        ("diagnose", judge),
+    ],
+)
+def test_right_answers_in_another_style_pass(name, answer):
+    report = getattr(check, name)(answer)
+    assert report.passed, report
+
+
+WRONG = [
+    ("blocks_per_stage", lambda depth: (depth - 2) // 6, "accepts-wrong-depth"),
+    ("blocks_per_stage", lambda depth: (depth - 2) / 6, "not-an-integer"),
+    ("blocks_per_stage", lambda depth: (depth - 2) // 3, "wrong-value"),
+    ("copying_conv", copying(ones=True), "adds-channels"),
+    ("copying_conv", copying(zero=True), "all-zero"),
+    ("copying_conv", copying(bias=True), "bias"),
+    ("copying_conv", copying(padding=0), "wrong-shape"),
+    ("copying_conv", lambda channels: nn.Identity(), "wrong-type"),
+    ("gradient_norms", norms(clear=False), "gradients-accumulate"),
+    ("gradient_norms", norms(square=True), "squared-norm"),
+    ("gradient_norms", norms(kinds=nn.Conv2d | nn.Linear), "wrong-count"),
+    ("gradient_norms", norms(kinds=nn.BatchNorm2d), "wrong-value"),
+    ("diagnose", lambda s, d: "degradation" if d[1] > s[1] else "improvement", "misses-degradation"),
+    ("diagnose", lambda s, d: "degradation" if d[0] > s[0] else "improvement", "misses-overfitting"),
+    ("diagnose", lambda s, d: judge(s, d) if d != s else "overfitting", "misses-improvement"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "code"), WRONG)
+def test_wrong_answers_are_named(name, answer, code):
+    report = getattr(check, name)(answer)
+    assert not report.passed and first_fault(report) == code, report
+
+
+def blank(*args, **kwargs):
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+@pytest.mark.parametrize("name", ["blocks_per_stage", "copying_conv", "gradient_norms", "diagnose"])
+def test_blanks_are_not_attempted(name):
+    assert not getattr(check, name)(blank).attempted
