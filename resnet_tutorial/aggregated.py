@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Bottleneck, conv1x1, conv3x3, needs_projection, projection, require_sizes
-from .shapes import bottleneck_width
+from .blocks import Bottleneck, conv1x1, conv3x3, needs_projection, projection
+from .shapes import bottleneck_width, require_sizes
 
 
 class _PathsBlock(nn.Module):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .shapes import bottleneck_width
+from .shapes import bottleneck_width, require_sizes
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -44,13 +44,6 @@ def needs_projection(in_channels: int, out_channels: int, stride: int) -> bool:
     channels at stride 1.
     """
     return stride != 1 or in_channels != out_channels
-
-
-def require_sizes(**sizes: int) -> None:
-    """Raise a ``ValueError`` that names the first argument that is not a positive integer."""
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of 1 or more, not {value!r}.")
 
 
 class BasicBlock(nn.Module):

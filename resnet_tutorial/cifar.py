@@ -14,16 +14,9 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import (
-    BasicBlock,
-    Bottleneck,
-    conv1x1,
-    conv3x3,
-    needs_projection,
-    projection,
-    require_sizes,
-)
+from .blocks import BasicBlock, Bottleneck, conv1x1, conv3x3, needs_projection, projection
 from .models import init_weights, make_layer
+from .shapes import require_sizes
 
 SHORTCUTS = ("A", "B", "C")
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .blocks import BasicBlock, Bottleneck, conv3x3, require_sizes
+from .blocks import BasicBlock, Bottleneck, conv3x3
+from .shapes import require_sizes
 
 
 def make_stem(in_channels: int, out_channels: int, stem: str) -> tuple[nn.Conv2d, nn.Module]:

@@ -10,16 +10,16 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 
-def _require_positive(**sizes: int) -> None:
+def require_sizes(**sizes: int) -> None:
+    """Raise a ``ValueError`` that names the first argument that is not a positive integer."""
     for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{name} must be a whole number, not {value!r}.")
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, not {value}.")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of 1 or more, not {value!r}.")
 
 
-def _require_groups(in_channels: int, out_channels: int, groups: int) -> None:
-    _require_positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
+def require_groups(in_channels: int, out_channels: int, groups: int) -> None:
+    """Raise a ``ValueError`` unless ``groups`` divides both numbers of channels."""
+    require_sizes(in_channels=in_channels, out_channels=out_channels, groups=groups)
     for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
         if channels % groups:
             raise ValueError(
@@ -38,7 +38,7 @@ def conv_output_size(
     Raises:
         ValueError: if an argument is out of range, or if the kernel does not fit once.
     """
-    _require_positive(size=size, kernel_size=kernel_size, stride=stride, dilation=dilation)
+    require_sizes(size=size, kernel_size=kernel_size, stride=stride, dilation=dilation)
     if isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
         raise ValueError(f"padding must be a whole number of 0 or more, not {padding!r}.")
     extent = dilation * (kernel_size - 1) + 1
@@ -58,8 +58,8 @@ def conv_params(
     Raises:
         ValueError: if a size is not positive or ``groups`` does not divide the channels.
     """
-    _require_positive(kernel_size=kernel_size)
-    _require_groups(in_channels, out_channels, groups)
+    require_sizes(kernel_size=kernel_size)
+    require_groups(in_channels, out_channels, groups)
     weights = out_channels * (in_channels // groups) * kernel_size**2
     return weights + (out_channels if bias else 0)
 
@@ -77,13 +77,13 @@ def conv_macs(
         ValueError: if a size is not positive or ``groups`` does not divide the channels.
     """
     height, width = (out_size, out_size) if isinstance(out_size, int) else out_size
-    _require_positive(height=height, width=width)
+    require_sizes(height=height, width=width)
     return conv_params(in_channels, out_channels, kernel_size, groups) * height * width
 
 
 def conv_receptive_field(kernel_size: int, dilation: int = 1) -> int:
     """Return how many input pixels (along one axis) one output pixel of one layer sees."""
-    _require_positive(kernel_size=kernel_size, dilation=dilation)
+    require_sizes(kernel_size=kernel_size, dilation=dilation)
     return dilation * (kernel_size - 1) + 1
 
 
@@ -99,7 +99,7 @@ class ReceptiveField(NamedTuple):
 
     def through(self, kernel_size: int, stride: int = 1, dilation: int = 1) -> ReceptiveField:
         """Return the field after one more layer."""
-        _require_positive(stride=stride)
+        require_sizes(stride=stride)
         grown = self.size + (conv_receptive_field(kernel_size, dilation) - 1) * self.jump
         return ReceptiveField(grown, self.jump * stride)
 
@@ -125,7 +125,7 @@ def bottleneck_width(planes: int, groups: int = 1, base_width: int = 64) -> int:
     Raises:
         ValueError: if an argument is not positive, or the width of a group comes out as zero.
     """
-    _require_positive(planes=planes, groups=groups, base_width=base_width)
+    require_sizes(planes=planes, groups=groups, base_width=base_width)
     width_per_group = planes * base_width // 64
     if width_per_group == 0:
         raise ValueError(

@@ -37,7 +37,7 @@ def one_image(image, mean, std, top, left, flip, padding):
 @pytest.mark.parametrize("mean", ["channel", "pixel"])
 def test_a_batch_is_what_one_image_at_a_time_gives(padding, mean):
     pixels = measure_pixels(IMAGES, recipe(mean=mean))
-    draws = draw_epoch(len(IMAGES), recipe(), seed=3, epoch=1)
+    draws = draw_epoch(len(IMAGES), recipe(), seed=3, epoch=1, side=16)
     batch = crop_and_flip(pixels, draws, padding)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     mean_image, std = pixels.mean.numpy(), pixels.std.numpy()
@@ -65,10 +65,21 @@ def test_an_epoch_is_a_permutation_that_depends_on_seed_and_number_alone():
         assert not torch.equal(one.order, other.order)
 
 
+def test_a_small_window_stays_inside_the_image_and_reaches_every_corner():
+    pixels = measure_pixels(IMAGES, recipe())
+    draws = draw_epoch(len(IMAGES), recipe(), seed=3, epoch=1, side=16, crop=12)
+    assert sorted(set(draws.top.tolist())) == sorted(set(draws.left.tolist())) == list(range(5))
+    plain = normalise(pixels, 0, len(IMAGES))[draws.order]
+    batch = crop_and_flip(pixels, draws, "zero")
+    for row, (top, left, flip) in enumerate(zip(draws.top, draws.left, draws.flip, strict=True)):
+        window = plain[row, :, top : top + 12, left : left + 12]
+        assert torch.equal(batch[row], window.flip(2) if flip else window)
+
+
 def test_without_augmentation_the_images_stay_as_they_are():
     still = recipe().but(pad=0, flip=False)
     pixels = measure_pixels(IMAGES, still)
-    draws = draw_epoch(len(IMAGES), still, seed=0, epoch=0)
+    draws = draw_epoch(len(IMAGES), still, seed=0, epoch=0, side=16)
     plain = normalise(pixels, 0, len(IMAGES))
     for padding in ("zero", "reflect"):
         assert torch.equal(crop_and_flip(pixels, draws, padding), plain[draws.order])
@@ -88,6 +99,6 @@ def test_the_paper_subtracts_the_mean_of_every_pixel_and_divides_by_nothing_else
 
 def test_the_stripe_beyond_the_edge_is_the_mean_colour():
     pixels = measure_pixels(IMAGES, recipe())
-    draws = Draws(*(torch.tensor([v]) for v in (5, 4, 0)), torch.tensor([False]))
+    draws = Draws(*(torch.tensor([v]) for v in (5, 4, 0)), torch.tensor([False]), 16)
     batch = crop_and_flip(pixels, draws, "zero")
     assert (batch[0, :, -4:] == 0).all() and (batch[0, :, :-4] != 0).any()

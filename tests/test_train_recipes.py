@@ -6,7 +6,7 @@ from training_help import QUICK, tiny_data, tiny_network
 
 from resnet_tutorial.train import RECIPES, fit, get_recipe
 from resnet_tutorial.train.average import WeightAverage
-from resnet_tutorial.train.loop import make_optimizer
+from resnet_tutorial.train.prepare import make_optimizers
 
 
 def test_the_paper_to_the_letter():
@@ -38,11 +38,13 @@ def test_any_rise_gives_a_rate_for_every_step(rise, steps):
 
 
 def test_batch_norm_and_biases_are_decayed_as_the_recipe_says():
-    spared = make_optimizer(tiny_network(), get_recipe("fast")).param_groups
+    (only,) = make_optimizers(tiny_network(), get_recipe("fast"))
+    spared = only.param_groups
     assert [g["weight_decay"] for g in spared] == [get_recipe("fast").weight_decay, 0.0]
     assert {p.ndim for p in spared[0]["params"]} == {2, 4}
     assert {p.ndim for p in spared[1]["params"]} == {1}
-    (only,) = make_optimizer(tiny_network(), get_recipe("paper")).param_groups
+    (optimizer,) = make_optimizers(tiny_network(), get_recipe("paper"))
+    (only,) = optimizer.param_groups
     assert only["weight_decay"] == 1e-4 and len(only["params"]) == 5
 
 
@@ -93,5 +95,5 @@ def test_impossible_choices_are_refused(changes, sentence):
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(ValueError, match="choose one of fast, paper"):
+    with pytest.raises(ValueError, match="choose one of fast, muon, paper"):
         get_recipe("slow")

@@ -11,11 +11,13 @@ import torch
 
 from resnet_tutorial.data import NAMES, DataError, load
 from resnet_tutorial.train.errors import TrainingError
-from resnet_tutorial.train.loop import CURVES, fit
+from resnet_tutorial.train.loop import fit
 from resnet_tutorial.train.precision import PRECISIONS
+from resnet_tutorial.train.prepare import CURVES
 from resnet_tutorial.train.progress import STYLES
 from resnet_tutorial.train.recipes import RECIPES, get_recipe
 from resnet_tutorial.train.record import save_run
+from resnet_tutorial.train.team import Team, joined
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -67,14 +69,18 @@ def pairs(words: list[str]) -> dict:
     return result
 
 
-def train(options: argparse.Namespace, command: str) -> int:
+def train(options: argparse.Namespace, words: list[str], team: Team) -> int:
     """Run what the command line asks for; return the exit status."""
     from resnet_tutorial.zoo import build_model
 
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = get_recipe(options.recipe).but(**pairs(options.changes))
+    if not team.first:
+        team.wait()  # one process fetches and decodes the images, the others then find them
     data = load(options.data)
+    if team.first:
+        team.wait()
     model_args = {"num_classes": len(data.classes), **pairs(options.model_args)}
     torch.manual_seed(options.seed)  # the initial weights
     model = build_model(options.model, **model_args)
@@ -83,25 +89,33 @@ def train(options: argparse.Namespace, command: str) -> int:
         out=options.out, resume=options.resume, curve_on=options.curve_on, holdout=options.holdout,
         precision=options.precision, save_every=options.save_every, progress=options.progress,
         compile={"yes": True, "no": False}.get(options.compile, "auto"))
+    if not team.first:
+        return STOPPED if history.stopped else 0
     print(history)
     if history.stopped:
         print("Run the same command with --resume to go on." if options.out else "")
         return STOPPED
     if options.out:
+        command = shlex.join([*_start(team), "-m", "resnet_tutorial.train",
+                              *(word for word in words if word != "--resume")])
         path = save_run(options.out, model, history, model_name=options.model,
                         model_args=model_args, command=command, weights=options.weights)
         print(f"Recorded in {path}.")
     return 0
 
 
+def _start(team: Team) -> list[str]:
+    """Return the program with which this run was started."""
+    return ["python"] if team.size == 1 else ["torchrun", f"--nproc-per-node={team.size}"]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, train, and turn every expected error into a sentence."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser().parse_args(arguments)
-    command = shlex.join(["python", "-m", "resnet_tutorial.train",
-                          *(word for word in arguments if word != "--resume")])
     try:
-        return train(options, command)
+        with joined(options.device) as team:
+            return train(options, arguments, team)
     except (TrainingError, DataError, ValueError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

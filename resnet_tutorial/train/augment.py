@@ -28,6 +28,11 @@ class Pixels:
     mean: Tensor
     std: Tensor
 
+    @property
+    def side(self) -> int:
+        """Return the images' height, which is their width too."""
+        return self.images.shape[1]
+
     def with_images(self, images: Tensor) -> Pixels:
         """Return other images that are normalised by the same two numbers."""
         return Pixels(images, self.mean, self.std)
@@ -55,47 +60,53 @@ class Draws:
 
     Attributes:
         order: int64, (n,), a permutation of the training images.
-        top, left: int64, (n,), where the crop starts, from -pad to +pad.
+        top, left: int64, (n,), where the crop starts; below zero it begins outside of the image.
         flip: bool, (n,).
+        side: pixels along each side of the crops.
     """
 
     order: Tensor
     top: Tensor
     left: Tensor
     flip: Tensor
+    side: int
 
     def batch(self, start: int, stop: int) -> Draws:
         """Return the draws number `start` to `stop` of the epoch."""
-        return Draws(*(t[start:stop] for t in (self.order, self.top, self.left, self.flip)))
+        parts = (t[start:stop] for t in (self.order, self.top, self.left, self.flip))
+        return Draws(*parts, self.side)
 
 
-def draw_epoch(count: int, recipe: Recipe, seed: int, epoch: int, device="cpu") -> Draws:
-    """Draw the chance of one epoch over `count` images.
+def draw_epoch(count: int, recipe: Recipe, seed: int, epoch: int, side: int = 32,
+               crop: int | None = None, device: torch.device | str = "cpu") -> Draws:
+    """Draw the chance of one epoch over `count` images of `side` pixels, cut to `crop` pixels.
 
     The result depends on the seed and the epoch's number alone. So a run that resumes in the middle
     of an epoch draws the same again, and no generator's state has to be saved.
     """
+    crop = side if crop is None else crop
+    pad = recipe.pad if crop == side else 0  # a smaller window has room to move inside the image
     # Drawn on the CPU, so that every device trains on the same crops.
     chance = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(count, generator=chance)
-    shifts = torch.randint(-recipe.pad, recipe.pad + 1, (2, count), generator=chance)
+    shifts = torch.randint(-pad, side - crop + pad + 1, (2, count), generator=chance)
     flip = torch.rand(count, generator=chance) < 0.5
     if not recipe.flip:
         flip = torch.zeros_like(flip)
-    return Draws(*(t.to(device) for t in (order, shifts[0], shifts[1], flip)))
+    return Draws(*(t.to(device) for t in (order, shifts[0], shifts[1], flip)), crop)
 
 
 def crop_and_flip(pixels: Pixels, draws: Draws, padding: str) -> Tensor:
     """Return the drawn images, shifted, mirrored and normalised.
 
     Returns:
-        float32, (B, 3, height, width), contiguous in channels_last order.
+        float32, (B, 3, draws.side, draws.side), contiguous in channels_last order.
     """
     height, width = pixels.images.shape[1:3]
-    across = torch.arange(width, device=draws.left.device)
-    across = torch.where(draws.flip[:, None], width - 1 - across, across)
-    rows = torch.arange(height, device=draws.top.device) + draws.top[:, None]  # (B, height)
-    columns = across + draws.left[:, None]  # (B, width)
+    along = torch.arange(draws.side, device=draws.top.device)
+    rows = along + draws.top[:, None]  # (B, side)
+    across = torch.where(draws.flip[:, None], draws.side - 1 - along, along)
+    columns = across + draws.left[:, None]  # (B, side)
     if padding == "reflect":
         rows, columns = _reflect(rows, height), _reflect(columns, width)
         return _look_up(pixels, draws.order, rows, columns)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 SCHEDULES = ("steps", "one-cycle")
 PADDINGS = ("zero", "reflect")
 MEANS = ("channel", "pixel")
+OPTIMIZERS = ("sgd", "muon")
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,16 @@ class Recipe:
         rise: the share of the run in which ``"one-cycle"`` rises.
         warmup_lr: train at this rate until the training error is below 80 %; 0 means no warm-up.
         momentum, nesterov: of SGD.
+        optimizer: ``"sgd"``, or ``"muon"``, which gives the convolutions' kernels to Muon and
+            leaves the rest to SGD.
+        muon_lr, muon_momentum: the peak learning rate and the momentum of Muon.
         weight_decay: the L2 penalty's factor.
         decay_all: also decay biases and batch norm's weights, as the ResNet paper does.
         label_smoothing: the share of the target that is spread over all classes.
         average: per-step decay of the moving average of the weights; 0 means no average.
         pad: the largest shift of the random crop, in pixels; 0 turns cropping off.
+        early_side, early_share: in the first share of the epochs, train on random windows of so
+            many pixels a side instead of whole images.
         padding: what lies beyond the edge: ``"zero"`` (the mean colour) or ``"reflect"``.
         flip: mirror every second image, at random.
         mean: subtract the mean of each ``"channel"`` or of each ``"pixel"``.
@@ -48,11 +54,16 @@ class Recipe:
     warmup_lr: float = 0.0
     momentum: float = 0.9
     nesterov: bool = True
+    optimizer: str = "sgd"
+    muon_lr: float = 0.08
+    muon_momentum: float = 0.6
     weight_decay: float = 5e-4
     decay_all: bool = False
     label_smoothing: float = 0.0
     average: float = 0.0
     pad: int = 4
+    early_side: int = 24
+    early_share: float = 0.5
     padding: str = "reflect"
     flip: bool = True
     mean: str = "channel"
@@ -72,6 +83,11 @@ class Recipe:
             "label_smoothing must be from 0 to below 1": 0 <= self.label_smoothing < 1,
             "average must be from 0 to below 1": 0 <= self.average < 1,
             "pad must be from 0 to 16": 0 <= self.pad <= 16,
+            f"optimizer must be one of {', '.join(OPTIMIZERS)}": self.optimizer in OPTIMIZERS,
+            "muon_lr must be above 0": self.muon_lr > 0,
+            "muon_momentum must be from 0 to below 1": 0 <= self.muon_momentum < 1,
+            "early_side must be 4 or more": self.early_side >= 4,
+            "early_share must be from 0 to 1": 0 <= self.early_share <= 1,
             f"padding must be one of {', '.join(PADDINGS)}": self.padding in PADDINGS,
             f"mean must be one of {', '.join(MEANS)}": self.mean in MEANS,
             "holdout must be from 0 to below 1": 0 <= self.holdout < 1,
@@ -92,6 +108,10 @@ class Recipe:
                              f"{', '.join(sorted(known))}.")
         return dataclasses.replace(self, **changes)
 
+    def crop_side(self, epoch: int, epochs: int, side: int) -> int:
+        """Return how large the crops of epoch number `epoch` (from 0) are, from images of `side`."""
+        return min(self.early_side, side) if epoch < self.early_share * epochs else side
+
     def learning_rate(self, step: int, steps: int) -> float:
         """Return the learning rate of step number `step` (from 0) of `steps`."""
         if self.schedule == "steps":
@@ -106,6 +126,7 @@ class Recipe:
 
 
 FAST = Recipe("fast")
+MUON = FAST.but(name="muon", optimizer="muon", peak_lr=0.1)
 
 PAPER = Recipe(
     "paper",
@@ -116,6 +137,7 @@ PAPER = Recipe(
     nesterov=False,
     weight_decay=1e-4,
     decay_all=True,
+    early_share=0.0,
     padding="zero",
     mean="pixel",
     divide_by_std=False,
@@ -123,7 +145,7 @@ PAPER = Recipe(
 # The paper's extra for 110 layers: start at 0.01, or training may not get going at all.
 PAPER_110 = PAPER.but(name="paper-110", warmup_lr=0.01)
 
-RECIPES = {recipe.name: recipe for recipe in (FAST, PAPER, PAPER_110)}
+RECIPES = {recipe.name: recipe for recipe in (FAST, MUON, PAPER, PAPER_110)}
 
 
 def get_recipe(recipe: str | Recipe) -> Recipe:
