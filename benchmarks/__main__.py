@@ -1,68 +1,46 @@
-"""`make bench`: how fast the book's networks are beside torchvision's, as ratios inside one run.
+"""`make bench`: how fast the project is, as ratios inside one run on this machine.
 
-    python -m benchmarks [--repeats N]
+    python -m benchmarks [networks] [training] [choices] [tracing] [--repeats N] [--json FILE]
 
-Both networks get the same weights and the same images, and take turns, so that whatever else the
-machine does meets both; the median of the turns is compared.
+networks: forward and backward beside torchvision's; training: images a second beside the usual
+loop; choices: what each choice of the training engine gains; tracing: `trace` beside torchinfo.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
+import json
+from pathlib import Path
 
 import torch
-import torchvision
 
-from resnet_tutorial.zoo import build_model
+from benchmarks import choices, networks, plain_loop, tracing
+from resnet_tutorial.train.precision import describe_device
+from resnet_tutorial.train.record import machine, versions
 
-NETWORKS = ("resnet50", "resnext50_32x4d")
-BATCH, SIZE = 4, 128
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long one call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def compare(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> float:
-    """Return the median time of ours over that of theirs; each is warmed up once."""
-    ours(), theirs()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
-    return statistics.median(a for a, _ in pairs) / statistics.median(b for _, b in pairs)
+PARTS = {
+    "networks": networks.measure,
+    "training": plain_loop.measure,
+    "choices": choices.measure,
+    "tracing": tracing.measure_all,
+}
 
 
 def main() -> None:
-    """Measure each network, forward and forward with backward, and print a table of ratios."""
+    """Measure the parts asked for, all of them by default."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    repeats = parser.parse_args().repeats
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {BATCH} images of {SIZE} pixels")
-    print(f"{'network':18} {'forward':>9} {'and backward':>13}   (ours / torchvision's)")
-    x = torch.randn(BATCH, 3, SIZE, SIZE)
-    for name in NETWORKS:
-        torch.manual_seed(0)
-        theirs = torchvision.models.get_model(name)
-        ours = build_model(name)
-        ours.load_state_dict(theirs.state_dict())
-
-        def forward(model: torch.nn.Module) -> None:
-            with torch.no_grad():
-                model.eval()(x)
-
-        def both(model: torch.nn.Module) -> None:
-            model.train()(x).sum().backward()
-            model.zero_grad()
-
-        ratios = [
-            compare(lambda work=work: work(ours), lambda work=work: work(theirs), repeats)
-            for work in (forward, both)
-        ]
-        print(f"{name:18} {ratios[0]:9.3f} {ratios[1]:13.3f}")
+    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--json", metavar="FILE", help="also write the ratios there")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    report: dict = {"machine": machine(describe_device(device)), "versions": versions()}
+    print(f"{report['machine']['device']}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for part in options.parts:
+        print(f"{part}:", flush=True)
+        report[part] = {name: round(ratio, 3) for name, ratio in PARTS[part](options.repeats).items()}
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

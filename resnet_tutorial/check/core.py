@@ -11,16 +11,15 @@ import linecache
 import os
 import pkgutil
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
+from resnet_tutorial.check import guard
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _REGISTRY: dict[str, Exercise] = {}
@@ -69,12 +68,17 @@ class Report:
         findings: what was looked at, in order.
         attempted: ``False`` while the stub still stands.
         attempt: the learner's object.
+        printed: what the learner's code printed meanwhile, cut to a readable length.
+        replaced: functions of torch or Python that the learner's code had replaced; the check put
+            them back.
     """
 
     exercise: Exercise
     findings: list[Finding] = field(default_factory=list)
     attempted: bool = True
     attempt: Any = None
+    printed: str = ""
+    replaced: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -108,7 +112,17 @@ class Report:
             lines.append(f"  - {finding.message} [{finding.code}]")
             if finding.hint:
                 lines.append(f"    Try: {finding.hint}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {remark}" for remark in self._remarks())])
+
+    def _remarks(self) -> list[str]:
+        """Return what should be known besides the findings."""
+        remarks = []
+        if self.replaced:
+            some = ", ".join(self.replaced[:3]) + (" ..." if len(self.replaced) > 3 else "")
+            remarks.append(f"Note: {some} had been replaced; the check used the original.")
+        if self.printed.strip() and not self.passed:
+            remarks.append(f"Your code printed: {self.printed.strip()}")
+        return remarks
 
     __repr__ = __str__
 
@@ -126,6 +140,7 @@ class Report:
             f'style="border-left:4px solid {colour};padding:.4em .8em;margin:.3em 0">'
             f"<strong>{escape(self._headline())}</strong>"
             + (f'<ul style="margin:.4em 0 0">{items}</ul>' if items else "")
+            + "".join(f'<pre style="margin:.4em 0 0">{escape(r)}</pre>' for r in self._remarks())
             + "</div>"
         )
 
@@ -172,29 +187,34 @@ class Exercise:
     def _examine(self, attempt: Any) -> Report:
         if attempt is None or attempt is Ellipsis:
             return Report(self, attempted=False, attempt=attempt)
-        expect = Expectations()
+        outcome = guard.run(lambda: self._look_at(attempt))
+        result = outcome.result or {"attempted": True, "findings": []}
+        findings = [Finding(**finding) for finding in result["findings"]]
+        if outcome.trouble:
+            findings.append(Finding(False, outcome.trouble, outcome.message, _AFTER_TROUBLE))
+        return Report(self, findings, result["attempted"], attempt, outcome.printed, outcome.replaced)
+
+    def _look_at(self, attempt: Any) -> dict:
+        """Run the check and return what it found, as JSON knows it."""
+        expect, attempted = Expectations(), True
         try:
-            # The learner's own random numbers stay as they were.
-            with torch.random.fork_rng(), _one_thread():
-                self.check(attempt, expect)
+            self.check(attempt, expect)
         except NotImplementedError as error:
-            if _is_untouched_stub(error):
-                return Report(self, attempted=False, attempt=attempt)
-            expect(False, "raised", _describe(error), "Replace the line that raises it.")
+            attempted = not _is_untouched_stub(error)
+            if attempted:
+                expect(False, "raised", _describe(error), "Replace the line that raises it.")
+        except MemoryError as error:
+            expect(False, "too-much-memory", _describe(error), _LESS_MEMORY)
         except Exception as error:  # whatever the learner's code raises becomes a finding
-            expect(False, "raised", _describe(error), "Call it on a small input and look at the shapes.")
-        return Report(self, expect.findings, attempt=attempt)
+            if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+                expect(False, "too-much-memory", _describe(error), _LESS_MEMORY)
+            else:
+                expect(False, "raised", _describe(error), "Call it on a small input and look at the shapes.")
+        return {"attempted": attempted, "findings": [asdict(finding) for finding in expect.findings]}
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread meanwhile: a check's tensors are small, and threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+_AFTER_TROUBLE = "Call it yourself on a small input and watch what it does."
+_LESS_MEMORY = "Look at the sizes of what you allocate: is a number of channels or pixels squared?"
 
 
 def exercise(

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-SCHEDULES = ("steps", "one-cycle")
+SCHEDULES = ("steps", "one-cycle", "triangle")
 PADDINGS = ("zero", "reflect")
 MEANS = ("channel", "pixel")
 OPTIMIZERS = ("sgd", "muon")
@@ -23,8 +23,9 @@ class Recipe:
         iterations: steps in all; 0 means that `epochs` decides.
         peak_lr: the highest learning rate of the schedule.
         schedule: ``"steps"`` divides by 10 after 1/2 and 3/4 of the run;
-            ``"one-cycle"`` rises in a line, then falls along half a cosine to zero.
-        rise: the share of the run in which ``"one-cycle"`` rises.
+            ``"one-cycle"`` rises in a line, then falls along half a cosine to zero;
+            ``"triangle"`` falls in a line, too.
+        rise: the share of the run in which those two rise.
         warmup_lr: train at this rate until the training error is below 80 %; 0 means no warm-up.
         momentum, nesterov: of SGD.
         optimizer: ``"sgd"``, or ``"muon"``, which gives the convolutions' kernels to Muon and
@@ -122,11 +123,13 @@ class Recipe:
         if step < rising:
             return self.peak_lr * (step + 1) / (math.floor(rising) + 1)
         progress = (step - rising) / (steps - rising)
+        if self.schedule == "triangle":
+            return self.peak_lr * (1 - progress)
         return self.peak_lr * (1 + math.cos(math.pi * progress)) / 2
 
 
 FAST = Recipe("fast")
-MUON = FAST.but(name="muon", optimizer="muon", peak_lr=0.1)
+MUON = FAST.but(name="muon", optimizer="muon", peak_lr=0.1, schedule="triangle", rise=0.1)
 
 PAPER = Recipe(
     "paper",

@@ -1,22 +1,16 @@
 """Time of `trace` against `torchinfo.summary`, network by network, in one run.
 
-    python -m benchmarks.bench_trace [network ...] [--repeats 5] [--json FILE]
-
 The two take turns, so that other work on the machine slows both; the best of the repeats counts.
 Beside them stands the first call in a fresh process, in which nothing is loaded or cached yet.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-import torch
 import torchinfo
 
 from resnet_tutorial import build_model, model_names, trace
@@ -59,33 +53,15 @@ def first_call(name: str, call: str) -> float:
     return float(run.stdout)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=model_names())
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", metavar="FILE", help="also write the numbers there")
-    options = parser.parse_args()
-
-    print(f"torch {torch.__version__}, torchinfo {torchinfo.__version__}, {torch.get_num_threads()} threads, "
-          f"Python {platform.python_version()}, {platform.machine()}; milliseconds, best of {options.repeats}")  # fmt: skip
-    print(f"{'network':<26}{'trace':>9}{'torchinfo':>11}{'ratio':>8}")
-    results = {}
-    for name in options.networks:
-        results[name] = result = measure(name, options.repeats)
-        print(f"{name:<26}{1e3 * result['trace']:9.1f}{1e3 * result['torchinfo']:11.1f}{result['ratio']:8.2f}", flush=True)
-    name = options.networks[0]
-    results["first call"] = first = {
-        "trace": first_call(name, "trace(model, shape)"),
-        "torchinfo": first_call(name, "torchinfo.summary(model, shape, verbose=0)"),
-    }
-    first["ratio"] = first["trace"] / first["torchinfo"]
-    print(f"{'first call, ' + name:<26}{1e3 * first['trace']:9.1f}{1e3 * first['torchinfo']:11.1f}{first['ratio']:8.2f}")
-    worst = max(results.values(), key=lambda result: result["ratio"])["ratio"]
-    print(f"largest ratio: {worst:.2f}")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-
-
-if __name__ == "__main__":
-    main()
+def measure_all(repeats: int) -> dict[str, float]:
+    """Print the milliseconds of both for every network, and return the ratios."""
+    print(f"  {'':26}{'trace':>9}{'torchinfo':>11}{'ratio':>8}   (milliseconds)")
+    times = {name: measure(name, repeats) for name in model_names()}
+    name = model_names()[0]
+    calls = {"trace": "trace(model, shape)",
+             "torchinfo": "torchinfo.summary(model, shape, verbose=0)"}  # fmt: skip
+    first = {key: first_call(name, call) for key, call in calls.items()}
+    times[f"first call, {name}"] = {**first, "ratio": first["trace"] / first["torchinfo"]}
+    for words, both in times.items():
+        print(f"  {words:26}{1e3 * both['trace']:9.1f}{1e3 * both['torchinfo']:11.1f}{both['ratio']:8.2f}")
+    return {words: both["ratio"] for words, both in times.items()}

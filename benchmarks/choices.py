@@ -1,0 +1,56 @@
+"""What each choice of the training engine gains in speed: all of them, against all but one."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+# Each line turns one choice off; a process of its own for each, since some cannot be turned on again.
+WITHOUT = {
+    "nothing": "",
+    "16-bit numbers": 'options["precision"] = "float32"',
+    "compilation": 'options["compile"] = False',
+    "keeping freed memory": "prepare.keep_freed_memory = lambda: False",
+    "channels_last": "torch.channels_last = torch.contiguous_format",
+    "one look-up for all crops": "loop.crop_and_flip = one_at_a_time",
+}
+SCRIPT = """
+import sys, torch
+from benchmarks.plain_loop import build_model, engine, some_images
+from benchmarks.turns import seconds
+from benchmarks.choices import one_at_a_time
+from resnet_tutorial.train import loop, prepare
+options = {{}}
+{change}
+model = build_model("cifar_resnet20", num_classes=10)
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+turn = engine(model, some_images(), device, 20, **options)
+turn()
+print(seconds(turn))
+"""
+
+
+def one_at_a_time(pixels, draws, padding):
+    """Crop, mirror and normalise image by image: what `crop_and_flip` does, in a loop."""
+    import torch
+
+    from resnet_tutorial.train.augment import crop_and_flip
+
+    ones = [crop_and_flip(pixels, draws.batch(i, i + 1), padding) for i in range(len(draws.order))]
+    return torch.cat(ones)
+
+
+def measure(repeats: int) -> dict[str, float]:
+    """Print and return by which factor the training is slower without each choice."""
+    times: dict[str, list[float]] = {name: [] for name in WITHOUT}
+    for _ in range(max(1, repeats // 3)):
+        for name, change in WITHOUT.items():
+            run = subprocess.run([sys.executable, "-c", SCRIPT.format(change=change)],
+                                 capture_output=True, text=True, check=True)  # fmt: skip
+            times[name].append(float(run.stdout.split()[-1]))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    results = {name: medians[name] / medians["nothing"] for name in WITHOUT if name != "nothing"}
+    for name, ratio in results.items():
+        print(f"  without {name:28} {ratio:5.2f} times as long", flush=True)
+    return results

@@ -1,0 +1,120 @@
+"""Training throughput beside the loop that everybody copies.
+
+That loop: a `DataLoader` with worker processes, one PIL image after another through torchvision's
+transforms, float32, the usual memory order, SGD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from benchmarks.turns import in_turns
+from resnet_tutorial.data import ImageSet
+from resnet_tutorial.train import get_recipe
+from resnet_tutorial.train.augment import draw_epoch
+from resnet_tutorial.train.loop import _train_step
+from resnet_tutorial.train.prepare import prepare
+from resnet_tutorial.zoo import build_model
+
+# Network, its options, and how many batches of 128 make one turn.
+NETWORKS = (("cifar_resnet20", {}, 20), ("resnet18", {"stem": "cifar"}, 2))
+BATCH, WORKERS = 128, 2
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+def some_images(count: int = 10_000) -> ImageSet:
+    """Return random images of CIFAR-10's size: for a timing their content does not matter."""
+    chance = np.random.default_rng(0)
+    pixels = chance.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    labels = chance.integers(0, 10, count)
+    names = tuple(f"class {number}" for number in range(10))
+    return ImageSet("random", pixels, labels, pixels[:BATCH], labels[:BATCH], names)
+
+
+class PilImages(Dataset):
+    """The images one at a time, as torchvision's own CIFAR10 class gives them."""
+
+    def __init__(self, data: ImageSet) -> None:
+        self.data = data
+        self.transform = transforms.Compose([
+            transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(), transforms.Normalize(MEAN, STD)])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.data.train_labels)
+
+    def __getitem__(self, index: int):
+        image = Image.fromarray(self.data.train_images[index])
+        return self.transform(image), int(self.data.train_labels[index])
+
+
+def endless(loader: DataLoader) -> Iterator:
+    """Go through the loader again and again."""
+    while True:
+        yield from loader
+
+
+def plain(model: nn.Module, data: ImageSet, device: torch.device, steps: int) -> Callable[[], None]:
+    """Return a function that trains for `steps` batches, as the usual loop does."""
+    loader = DataLoader(PilImages(data), BATCH, shuffle=True, num_workers=WORKERS, drop_last=True,
+                        pin_memory=device.type == "cuda", persistent_workers=True)  # fmt: skip
+    batches = endless(loader)
+    model.to(device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+
+    def turn() -> None:
+        for _ in range(steps):
+            images, labels = next(batches)
+            images, labels = images.to(device), labels.to(device)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            loss.item()  # such loops print it
+
+    return turn
+
+
+def engine(model: nn.Module, data: ImageSet, device: torch.device, steps: int, *,
+           precision: str = "auto", compile: bool = True) -> Callable[[], None]:
+    """Return a function that trains for `steps` batches, as `fit` does."""
+    recipe = get_recipe("fast").but(early_share=0.0, holdout=0.0, epochs=1000)
+    run = prepare(model, data, recipe, seed=0, device=device, curve_on="none",
+                  precision=precision, compile=compile)
+    per_epoch = run.steps_per_epoch
+
+    def turn() -> None:
+        for _ in range(steps):
+            epoch, index = divmod(run.step, per_epoch)
+            if index == 0 or not hasattr(turn, "draws"):
+                turn.draws = draw_epoch(len(data.train_labels), recipe, 0, epoch, device=device)
+            _train_step(run, turn.draws.batch(index * BATCH, (index + 1) * BATCH))
+        run.sums.loss.item()
+
+    return turn
+
+
+def measure(repeats: int) -> dict[str, float]:
+    """Print and return how many times as many images a second the engine trains on."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = some_images()
+    results = {}
+    for name, options, steps in NETWORKS:
+        torch.manual_seed(0)
+        models = [build_model(name, num_classes=10, **options) for _ in range(2)]
+        ways = {"plain": plain(models[0], data, device, steps),
+                "engine": engine(models[1], data, device, steps)}  # fmt: skip
+        times = in_turns(ways, repeats)
+        results[f"training {name}"] = ratio = times["plain"] / times["engine"]
+        images = {way: BATCH * steps / time for way, time in times.items()}
+        print(f"  {name:16} {images['engine']:8.0f} images/s, plain loop {images['plain']:8.0f}: "
+              f"{ratio:5.2f} times as many", flush=True)  # fmt: skip
+    return results
