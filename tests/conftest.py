@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"
 sys.path.insert(0, str(ROOT / "tools"))
 
+# What the tests solve is nobody's progress.
+os.environ["RESNET_TUTORIAL_PROGRESS"] = "none"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers side by side share the cores; torch reads this when it is first imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

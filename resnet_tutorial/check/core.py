@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_tutorial.check import guard
+from resnet_tutorial.check.bookkeeping import note
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _REGISTRY: dict[str, Exercise] = {}
@@ -180,6 +181,8 @@ class Exercise:
 
     def __call__(self, attempt: Any) -> Report:
         report = self._examine(attempt)
+        if report.attempted and attempt is not self.load_solution():
+            note(self.id, report.passed)
         if os.environ.get("NBGRADER_EXECUTION") and not report.passed:
             raise CheckFailed(str(report))
         return report
