@@ -26,7 +26,7 @@ NO_PYTHON = Python 3.11 or newer is needed and was not found: install it from ht
   or say where it is with 'make PYTHON=/path/to/python3 book'.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-colab notebooks lab bench clean
+.PHONY: help book test test-colab notebooks lab bench grade clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | \
@@ -49,6 +49,10 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 
 bench: $(READY)  ## measure the networks beside torchvision's, as ratios
 	@$(BIN)/python -m benchmarks
+
+grade: $(READY)  ## grade SUBMISSIONS=folder into grades/, JOBS=n at once
+	@test -n "$(SUBMISSIONS)" || { echo "Say where the submissions are: make grade SUBMISSIONS=folder (one folder for each student)."; exit 1; }
+	@$(BIN)/python tools/grade.py "$(SUBMISSIONS)" --out "$(or $(OUT),grades)" $(if $(JOBS),--jobs $(JOBS))
 
 clean:  ## remove what was built, the environments excepted
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis

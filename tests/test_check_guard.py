@@ -161,9 +161,13 @@ def test_a_replaced_function_of_the_check_itself_is_put_back(way, monkeypatch):
     import resnet_tutorial.check.core as core
 
     assert DOUBLES(lambda x: 2 * x).passed  # by now the package is remembered
-    monkeypatch.setattr(core.Expectations, "__call__", lambda *a, **k: True)
+    def always(self, condition, code, message, hint=""):
+        self.findings.append(core.Finding(True, code, message))
+        return True
+
+    monkeypatch.setattr(core.Expectations, "__call__", always)
     report = DOUBLES(lambda x: x)
-    assert not report.passed
+    assert not report.passed and [f.code for f in report.findings] == ["wrong-value"]
 
 
 def test_a_check_costs_little_more_than_its_work():

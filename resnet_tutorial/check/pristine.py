@@ -23,7 +23,9 @@ _WATCHED = (
 )  # fmt: skip
 _MISSING = object()
 # What Python, a notebook's kernel and progress bars replace for reasons of their own.
-_MAY_CHANGE = {"__doc__", "__annotations__", "_", "input", "print", "open", "__import__", "breakpoint"}
+_MAY_CHANGE = {"__doc__", "__annotations__", "_", "input", "print", "open", "__import__", "breakpoint",
+               "exit", "quit", "display", "get_ipython",
+               "__abstractmethods__", "_abc_impl", "__doc__", "__dict__", "__weakref__"}
 
 
 def _spaces() -> list[Any]:
@@ -46,22 +48,25 @@ def _own_modules() -> list[ModuleType]:
             if name.partition(".")[0] == package and isinstance(module, ModuleType)]  # fmt: skip
 
 
-_OWN: dict[str, dict[str, Any]] = {}
+_OWN: dict[Any, dict[str, Any]] = {}
 
 
 def remember() -> None:
     """Remember the contents of the package's modules that were loaded since the last time."""
     for module in _own_modules():
-        _OWN.setdefault(module.__name__, {
-            name: value for name, value in vars(module).items()
-            if callable(value) or isinstance(value, ModuleType)})  # fmt: skip
+        if module in _OWN:
+            continue
+        _OWN[module] = {name: value for name, value in vars(module).items()
+                        if callable(value) or isinstance(value, ModuleType)}  # fmt: skip
+        for value in list(vars(module).values()):
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                _OWN[value] = dict(vars(value))
 
 
 def restore() -> list[str]:
     """Put back all that was replaced, and return the names of it, such as ``"torch.allclose"``."""
     replaced = []
-    spaces = [*_PRISTINE, *((sys.modules[name], content) for name, content in _OWN.items())]
-    for space, content in spaces:
+    for space, content in [*_PRISTINE, *_OWN.items()]:
         now = vars(space)
         changed = [name for name, value in content.items() if now.get(name, _MISSING) is not value]
         for name in changed:

@@ -1,0 +1,1 @@
+"""Grading a folder of submitted notebooks: `make grade SUBMISSIONS=folder`."""
