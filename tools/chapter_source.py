@@ -300,13 +300,18 @@ def object_source(reference: str, root: Path = ROOT) -> str:
     )
 
 
-def object_stub(reference: str, given: Iterable[str] = (), root: Path = ROOT) -> str:
-    """The source of `module:Name` with every function body blanked, those named in `given` excepted."""
+def object_stub(
+    reference: str, given: Iterable[str] = (), root: Path = ROOT, *, marked: bool = False
+) -> str:
+    """The source of `module:Name` with every function body blanked, those named in `given` excepted.
+
+    With `marked` the bodies stand, between the two lines by which nbgrader knows what to blank.
+    """
     given = frozenset(given)
     parts = []
     for module, statement in load_objects(reference, root):
         if isinstance(statement, Definition):
-            parts.append(textwrap.dedent("\n".join(_stub(module, statement, given))))
+            parts.append(textwrap.dedent("\n".join(_stub(module, statement, given, marked))))
         else:
             parts.append(_whole(module, statement))
     return join_definitions(parts)
@@ -359,8 +364,10 @@ def _own_names(module: Module) -> set[str]:
     return names
 
 
-def _stub(module: Module, node: Definition, given: frozenset[str]) -> list[str]:
-    """The lines of a definition with its functions blanked."""
+def _stub(
+    module: Module, node: Definition, given: frozenset[str], marked: bool = False
+) -> list[str]:
+    """The lines of a definition with its functions blanked, or marked for blanking."""
     if not isinstance(node, ast.ClassDef) and node.name in given:
         return _decorators(module, node) + module.lines[node.lineno - 1 : node.end_lineno]
     lines = _decorators(module, node) + _header(module, node)
@@ -377,6 +384,10 @@ def _stub(module: Module, node: Definition, given: frozenset[str]) -> list[str]:
         indent = " " * (node.col_offset + 4)
         if node.name == "__init__" and body and _is_super_init(body[0]):
             lines += module.lines[body[0].lineno - 1 : body[0].end_lineno]
+            position = body[0].end_lineno
+        if marked:
+            answer = module.lines[position : node.end_lineno]
+            return [*lines, f"{indent}### BEGIN SOLUTION", *answer, f"{indent}### END SOLUTION"]
         return lines + [indent + line for line in BLANK]
 
     for statement in body:
@@ -386,7 +397,8 @@ def _stub(module: Module, node: Definition, given: frozenset[str]) -> list[str]:
         gap = module.lines[position : start - 1]
         if isinstance(statement, Definition) and statement.name not in given:
             # A comment above a blanked method talks about the solution.
-            lines += [line for line in gap if not line.strip()] + _stub(module, statement, given)
+            lines += [line for line in gap if not line.strip()]
+            lines += _stub(module, statement, given, marked)
         else:
             lines += (
                 gap
@@ -457,8 +469,8 @@ def solution_source(entry: Any, root: Path = ROOT) -> str:
     return object_source(entry.solution, root)
 
 
-def stub_source(entry: Any, root: Path = ROOT) -> str:
-    return object_stub(entry.solution, entry.given, root)
+def stub_source(entry: Any, root: Path = ROOT, *, marked: bool = False) -> str:
+    return object_stub(entry.solution, entry.given, root, marked=marked)
 
 
 def dots(count: int, of: int = 5) -> str:

@@ -4,6 +4,7 @@
     python tools/make_notebooks.py                 # the student notebooks, exercises blank
     python tools/make_notebooks.py --check         # write nothing; fail where one differs from its chapter
     python tools/make_notebooks.py --solved DIR    # the same notebooks with the exercises solved
+    python tools/make_notebooks.py --course DIR    # an nbgrader course: solved, the answers marked
 
 The same input gives the same bytes: cell ids come from chapter, label and order, and no outputs are kept.
 """
@@ -57,6 +58,7 @@ def make_notebook(
     path: Path,
     *,
     solved: bool = False,
+    marked: bool = False,
     book: Book | None = None,
     links: Repository | None = None,
     catalog: Mapping[str, Any] | None = None,
@@ -80,7 +82,11 @@ def make_notebook(
         elif block.exercise:
             entry = exercise_entry(block.exercise, chapter, block.line, catalog)
             try:
-                source = solution_source(entry, root) if solved else stub_source(entry, root)
+                source = (
+                    solution_source(entry, root)
+                    if solved
+                    else stub_source(entry, root, marked=marked)
+                )
             except LookupError as error:
                 raise ChapterError(path, block.line, str(error)) from None
             cells.exercise(source, entry)
@@ -217,6 +223,23 @@ def difference(found: str, wanted: str, name: str) -> str:
     return "\n".join(rows[:12])
 
 
+COURSE_SETTINGS = """\
+# Settings of nbgrader for this course: https://nbgrader.readthedocs.io
+c = get_config()
+c.CourseDirectory.course_id = "residual-networks"
+# The checks draw, train a little and build large networks; the slowest cell takes seconds.
+c.ExecutePreprocessor.timeout = 120
+"""
+
+
+def write_course_settings(folder: Path) -> None:
+    """Write `nbgrader_config.py`, unless the teacher has one already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "nbgrader_config.py"
+    if not settings.exists():
+        settings.write_text(COURSE_SETTINGS, encoding="utf-8")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -227,6 +250,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--solved", type=Path, metavar="DIR", help="write the solved notebooks there"
     )
+    parser.add_argument(
+        "--course", type=Path, metavar="DIR", help="write an nbgrader course there: its source/ and settings"
+    )
     parser.add_argument("--book", type=Path, default=ROOT / "book", help="folder of the chapters")
     parser.add_argument(
         "--notebooks", type=Path, default=ROOT / "notebooks", help="folder of the notebooks"
@@ -236,16 +262,26 @@ def main(arguments: list[str] | None = None) -> int:
 
     sources = options.chapters or chapters(options.book)
     folder = options.solved or options.notebooks
+    if options.course:
+        write_course_settings(options.course)
     book, links = Book(options.book), repository()
     wrong: list[str] = []
     for path in sources:
         try:
             text = dump(
-                make_notebook(path.resolve(), solved=bool(options.solved), book=book, links=links)
+                make_notebook(
+                    path.resolve(),
+                    solved=bool(options.solved),
+                    marked=bool(options.course),
+                    book=book,
+                    links=links,
+                )
             )
         except ChapterError as error:
             wrong.append(str(error))
             continue
+        if options.course:  # nbgrader has one folder for each assignment
+            folder = options.course / "source" / path.stem
         target = folder / f"{path.stem}.ipynb"
         found = target.read_text(encoding="utf-8") if target.is_file() else None
         if found == text:
@@ -260,7 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
             print(f"wrote {shown(target)}")
-    if not options.chapters and not options.solved:
+    if not (options.chapters or options.solved or options.course):
         names = {path.stem for path in sources}
         for stale in sorted(path for path in folder.glob("*.ipynb") if path.stem not in names):
             if options.check:
