@@ -223,6 +223,17 @@ def test_a_changed_submission_is_graded_again(tmp_path):
     assert grade(tmp_path)["one"]["earned"] == "3"
 
 
+def test_linked_folders_are_followed_and_hidden_ones_left_out(tmp_path):
+    sys.path.insert(0, str(ROOT / "tools"))
+    from grade import submissions
+
+    real = hand_in(tmp_path, "ada", notebook())
+    (tmp_path / "part" / ".ipynb_checkpoints").mkdir(parents=True)
+    (tmp_path / "part" / "ada").symlink_to(real.parent)
+    (tmp_path / "part" / ".ipynb_checkpoints" / "99_mini.ipynb").write_text("")
+    assert [student for student, _ in submissions(tmp_path / "part")] == ["ada"]
+
+
 def test_an_empty_folder_and_a_missing_one_are_named(tmp_path):
     for folder, words in ((tmp_path, "one folder for each student"), (tmp_path / "none", "no folder")):
         run = subprocess.run([sys.executable, str(ROOT / "tools" / "grade.py"), str(folder)],

@@ -137,11 +137,11 @@ def _how(code: int | None) -> str:
 def submissions(folder: Path) -> list[tuple[str, Path]]:
     """Return the student and the file of every submission in the folder."""
     found = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.is_file() and path.suffix == ".ipynb" and not hidden and len(relative.parts) > 1:
-            found.append((relative.parts[0], path))
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        student = Path(place).relative_to(folder).parts[:1]
+        names = sorted(name for name in files if name.endswith(".ipynb") and name[0] != ".")
+        found += [(student[0], Path(place) / name) for name in names if student]
     return found
 
 
