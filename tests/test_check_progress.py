@@ -48,8 +48,10 @@ def test_the_books_own_solution_and_an_untouched_stub_earn_nothing(file):
     assert not file.exists()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "other"}', '{"passed": 3}', "\x00\x01",
-                                     '{"format": "resnet_tutorial progress 1", "passed": [], "tries": {}}'])  # fmt: skip
+@pytest.mark.parametrize("content", [
+    "", "{", "[]", '{"format": "other"}', '{"passed": 3}', "\x00\x01",
+    '{"format": "resnet_tutorial progress 1", "passed": [], "tries": {}}',
+])  # fmt: skip
 def test_a_damaged_file_is_named_and_left_alone(content, file):
     file.parent.mkdir()
     file.write_text(content)

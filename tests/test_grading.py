@@ -126,10 +126,10 @@ TRICKS = {
                                   "builtins.isinstance = lambda a, b: True\n" + WRONG, WIDTH), 2),
     "environment": (notebook("import os\nos.environ.pop('NBGRADER_EXECUTION', None)\n" + WRONG, WIDTH), 2),
     "exit with 0": (notebook(WRONG + "\nimport os; os._exit(0)", WIDTH), 0),
-    "claims points": (notebook("import json, pathlib, os\n"
-                               "for f in ('resnet-tutorial-progress.json', 'marks.csv'):\n"
-                               "    pathlib.Path(f).write_text('{\"passed\": {\"needs_projection\": 1}}')\n"
-                               "os.environ['RESNET_TUTORIAL_PROGRESS'] = 'resnet-tutorial-progress.json'\n" + WRONG), 0),
+    "claims points": (notebook(
+        "import json, pathlib, os\nfor f in ('resnet-tutorial-progress.json', 'marks.csv'):\n"
+        "    pathlib.Path(f).write_text('{\"passed\": {\"needs_projection\": 1}}')\n"
+        "os.environ['RESNET_TUTORIAL_PROGRESS'] = 'resnet-tutorial-progress.json'\n" + WRONG), 0),
     "raised points": (notebook(WRONG, WIDTH), 2),
 }  # fmt: skip
 for _cell in TRICKS["raised points"][0].cells:

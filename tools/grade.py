@@ -21,11 +21,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
-from nbgrader.utils import is_grade
-from tqdm import tqdm
-
 from grading import feedback, worker
 from grading.merge import Unreadable, changed_cells, chapter_of, merge, read_submission
+from nbgrader.utils import is_grade
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 # Loaded once, in a server process from which each submission's process is forked.

@@ -5,8 +5,8 @@ Each exercise of the book has a check of its own name here, found when it is fir
 
 from __future__ import annotations
 
-from .core import Exercise, Finding, Report, catalog
 from .bookkeeping import progress
+from .core import Exercise, Finding, Report, catalog
 
 __all__ = ["Exercise", "Finding", "Report", "catalog", "progress"]
 

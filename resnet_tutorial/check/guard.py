@@ -24,7 +24,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 
 import torch
@@ -121,7 +121,7 @@ def _in_a_copy(work: Callable[[], dict], limit: float) -> Outcome:
             answer = _read_all(reading, time.monotonic() + limit + 1)
         finally:  # also when the learner presses the stop button meanwhile
             os.close(reading)
-            with _ignored(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
         stack.seek(0)
@@ -276,11 +276,3 @@ def _alarm(limit: float) -> Iterator[None]:
         over.set()
         timer.join()
         ctypes.pythonapi.PyThreadState_SetAsyncExc(target, None)
-
-
-@contextmanager
-def _ignored(kind: type[BaseException]) -> Iterator[None]:
-    try:
-        yield
-    except kind:
-        pass

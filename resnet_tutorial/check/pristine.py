@@ -25,7 +25,7 @@ _MISSING = object()
 # What Python, a notebook's kernel and progress bars replace for reasons of their own.
 _MAY_CHANGE = {"__doc__", "__annotations__", "_", "input", "print", "open", "__import__", "breakpoint",
                "exit", "quit", "display", "get_ipython",
-               "__abstractmethods__", "_abc_impl", "__doc__", "__dict__", "__weakref__"}
+               "__abstractmethods__", "_abc_impl", "__dict__", "__weakref__"}
 
 
 def _spaces() -> list[Any]:

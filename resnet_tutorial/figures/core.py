@@ -7,10 +7,10 @@ import io
 import re
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .palette import INK, LINES
@@ -51,8 +51,8 @@ styled = mpl.rc_context(_STYLE)
 
 def new_figure(
     width: float = 7.0, height: float = 3.2, rows: int = 1, columns: int = 1, **options
-) -> tuple[Figure, Axes]:
-    """Return a figure in the book's style and its axes (an array of axes for a grid).
+) -> tuple[Figure, Any]:
+    """Return a figure in the book's style and its axes: an ``Axes``, or an array of them for a grid.
 
     Sizes are in inches; 7 inches are the width of the text. The figure belongs to no window
     and to no pyplot state, so nothing has to be closed.

@@ -73,8 +73,8 @@ class Draws:
 
     def batch(self, start: int, stop: int) -> Draws:
         """Return the draws number `start` to `stop` of the epoch."""
-        parts = (t[start:stop] for t in (self.order, self.top, self.left, self.flip))
-        return Draws(*parts, self.side)
+        part = slice(start, stop)
+        return Draws(self.order[part], self.top[part], self.left[part], self.flip[part], self.side)
 
 
 def draw_epoch(count: int, recipe: Recipe, seed: int, epoch: int, side: int = 32,
@@ -93,7 +93,8 @@ def draw_epoch(count: int, recipe: Recipe, seed: int, epoch: int, side: int = 32
     flip = torch.rand(count, generator=chance) < 0.5
     if not recipe.flip:
         flip = torch.zeros_like(flip)
-    return Draws(*(t.to(device) for t in (order, shifts[0], shifts[1], flip)), crop)
+    top, left = shifts.to(device)
+    return Draws(order.to(device), top, left, flip.to(device), crop)
 
 
 def crop_and_flip(pixels: Pixels, draws: Draws, padding: str) -> Tensor:

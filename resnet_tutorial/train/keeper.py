@@ -90,9 +90,8 @@ def restore(run: Run, folder: Path) -> None:
     run.scaler.load_state_dict(state["scaler"])
     if run.average:
         run.average.load(state["average"])
-    sums = {name: value.to(run.device) if isinstance(value, Tensor) else value
-            for name, value in state["sums"].items()}
-    run.sums = Sums(**sums)
+    run.sums = Sums(**{name: value.to(run.device) if isinstance(value, Tensor) else value
+                       for name, value in state["sums"].items()})
     settings = run.history.settings
     run.history = History.from_dict(state["history"])
     run.history.settings, run.history.stopped = settings, ""

@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(kernels, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
+    def step(self, closure=None) -> None:  # type: ignore[override]
         """Take one step; `closure` is not supported."""
         for group in self.param_groups:
             same_shape: dict[torch.Size, list[nn.Parameter]] = {}
@@ -64,8 +64,10 @@ class Muon(torch.optim.Optimizer):
             state = self.state[kernel]
             if not state:
                 state["momentum"] = torch.zeros_like(kernel)
-            state["momentum"].mul_(momentum).add_(kernel.grad)
-            directions.append(kernel.grad.add(state["momentum"], alpha=momentum).flatten(1))
+            gradient = kernel.grad
+            assert gradient is not None  # `step` has left those out
+            state["momentum"].mul_(momentum).add_(gradient)
+            directions.append(gradient.add(state["momentum"], alpha=momentum).flatten(1))
         steps = orthogonalise(torch.stack(directions).float())  # (n, out, in * k * k)
         for kernel, step in zip(kernels, steps, strict=True):
             kernel.mul_(len(kernel) ** 0.5 / kernel.norm())

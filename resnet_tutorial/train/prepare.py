@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import asdict
+from typing import cast
 
 import torch
 from torch import nn
@@ -51,7 +52,7 @@ def prepare(model: nn.Module, data: ImageSet, recipe: Recipe, *, seed: int,
     steps_per_epoch = count // recipe.batch_size
     steps = recipe.iterations or recipe.epochs * steps_per_epoch
     dtype = choose_precision(device, precision)
-    model.to(device, memory_format=torch.channels_last).train()
+    model.to(device).to(memory_format=torch.channels_last).train()
     _try_out(model, images, len(data.classes))
     compiled = choose_compile(device, compile, steps)
     if device.type == "cpu":
@@ -65,7 +66,7 @@ def prepare(model: nn.Module, data: ImageSet, recipe: Recipe, *, seed: int,
         "precision": str(dtype).removeprefix("torch."), "compiled": compiled,
     }
     # Each size of image is compiled for itself: code for any size would be slower.
-    forward = torch.compile(model, dynamic=False) if compiled else model
+    forward = cast(nn.Module, torch.compile(model, dynamic=False)) if compiled else model
     return Run(
         recipe=recipe, model=model, forward=team.wrap(forward), images=images,
         optimizers=make_optimizers(model, recipe),
@@ -91,7 +92,7 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay},
               {"params": spared, "weight_decay": 0.0}]
     fused = parameters[0].device.type in ("cpu", "cuda")
-    optimizers = [torch.optim.SGD(
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.SGD(
         [group for group in groups if group["params"]], lr=recipe.peak_lr,
         momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)]
     if kernels:
@@ -125,7 +126,7 @@ def _place(data: ImageSet, recipe: Recipe, device: torch.device) -> Images:
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).to(device)
         val, train = order[:held_out], order[held_out:]
     else:
-        val, train = torch.arange(0, device=device), slice(None)
+        val, train = torch.arange(0, device=device), torch.arange(len(labels), device=device)
     test = torch.from_numpy(data.test_images).to(device)
     return Images(pixels.with_images(images[train]), labels[train],
                   pixels.with_images(images[val]), labels[val],
