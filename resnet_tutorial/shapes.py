@@ -7,13 +7,14 @@ The rules are those of ``torch.nn.Conv2d`` (see its documentation, section "Shap
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral  # of Python and of numpy
 from typing import NamedTuple
 
 
 def require_sizes(**sizes: int) -> None:
     """Raise a ``ValueError`` that names the first argument that is not a positive integer."""
     for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be a whole number of 1 or more, not {value!r}.")
 
 
@@ -39,7 +40,7 @@ def conv_output_size(
         ValueError: if an argument is out of range, or if the kernel does not fit once.
     """
     require_sizes(size=size, kernel_size=kernel_size, stride=stride, dilation=dilation)
-    if isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
+    if isinstance(padding, bool) or not isinstance(padding, Integral) or padding < 0:
         raise ValueError(f"padding must be a whole number of 0 or more, not {padding!r}.")
     extent = dilation * (kernel_size - 1) + 1
     if extent > size + 2 * padding:
@@ -76,7 +77,7 @@ def conv_macs(
     Raises:
         ValueError: if a size is not positive or ``groups`` does not divide the channels.
     """
-    height, width = (out_size, out_size) if isinstance(out_size, int) else out_size
+    height, width = (out_size, out_size) if isinstance(out_size, Integral) else out_size
     require_sizes(height=height, width=width)
     return conv_params(in_channels, out_channels, kernel_size, groups) * height * width
 

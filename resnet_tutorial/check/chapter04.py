@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import combinations
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -700,7 +701,7 @@ def check_bottleneck_cost(bottleneck_cost, expect):
     """Parameters and multiply-accumulates of blocks with and without projection and stride."""
     first = bottleneck_cost(*_COST_CASES[0])
     if not expect(
-        isinstance(first, tuple | list) and len(first) == 2 and all(isinstance(n, int) for n in first),
+        isinstance(first, tuple | list) and len(first) == 2 and all(isinstance(n, Integral) for n in first),
         "wrong-type", f"The function returned {first!r}, not two whole numbers.",
         hint="return params, macs",
     ):  # fmt: skip

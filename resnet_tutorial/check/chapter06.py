@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from math import prod
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -329,7 +330,7 @@ def check_last_feature_map(last_feature_map, expect):
             return
         c, h, w = answer
         if not expect(
-            all(isinstance(n, int) for n in answer), "not-integers",
+            all(isinstance(n, Integral) for n in answer), "not-integers",
             f"last_feature_map({height}, {width}) gave {answer}: a map has whole numbers of rows and columns.",
             hint="Integer division rounds: (n + 1) // 2 is half of n, rounded up.",
         ):  # fmt: skip

@@ -7,6 +7,7 @@ name the slip that fits.
 from __future__ import annotations
 
 from functools import partial
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _is_int(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _randn(*size: int) -> Tensor:
