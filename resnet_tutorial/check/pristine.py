@@ -10,6 +10,7 @@ import builtins
 import contextlib
 import importlib
 import math
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -22,10 +23,17 @@ _WATCHED = (
     "torch.nn.modules.module", "torch._C._nn",
 )  # fmt: skip
 _MISSING = object()
+_TORCH = os.path.dirname(torch.__file__) + os.sep
 # What Python, a notebook's kernel and progress bars replace for reasons of their own.
 _MAY_CHANGE = {"__doc__", "__annotations__", "_", "input", "print", "open", "__import__", "breakpoint",
                "exit", "quit", "display", "get_ipython",
                "__abstractmethods__", "_abc_impl", "__dict__", "__weakref__"}
+
+
+def _is_torchs_own(value: Any) -> bool:
+    """Return whether torch itself has put this function there, as its compiler does when it is loaded."""
+    code = getattr(value, "__code__", None)
+    return code is not None and code.co_filename.startswith(_TORCH)
 
 
 def _spaces() -> list[Any]:
@@ -70,7 +78,7 @@ def restore() -> list[str]:
         now = vars(space)
         changed = [name for name, value in content.items() if now.get(name, _MISSING) is not value]
         for name in changed:
-            if name in _MAY_CHANGE:
+            if name in _MAY_CHANGE or _is_torchs_own(now.get(name)):
                 continue
             with contextlib.suppress(AttributeError, TypeError):
                 setattr(space, name, content[name])
