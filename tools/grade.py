@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Grade a folder of submitted notebooks: marks in a table, and a page of feedback for each.
 
-    python tools/grade.py SUBMISSIONS [--out grades] [--jobs 2] [--release notebooks]
+    python tools/grade.py SUBMISSIONS [--out grades] [--jobs N] [--release notebooks]
 
 SUBMISSIONS has one folder for each student with the notebooks in it, at any depth; nbgrader's own
 `submitted/` is such a folder. Killed at any point, the same command goes on where it was: what is
@@ -153,6 +153,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--cell-seconds", type=int, default=60)
     parser.add_argument("--seconds", type=int, default=600, help="for a whole notebook")
+    parser.add_argument("--no-table", action="store_true",
+                        help="write no marks.csv: for one of several jobs that share an output folder")
     options = parser.parse_args()
     if os.name != "posix":
         print("Grading needs Linux or macOS: it limits the memory of processes.", file=sys.stderr)
@@ -173,11 +175,12 @@ def main() -> int:
         waiting = {pool.submit(grader.grade, student, path): student for student, path in found}
         for ready in tqdm(as_completed(waiting), total=len(waiting), unit=" notebooks"):
             marks.append((waiting[ready], *ready.result()))
-    table = options.out / "marks.csv"
-    feedback.write_table(table, marks)
     minutes = (time.monotonic() - began) / 60
-    print(f"{len(marks)} notebooks in {minutes:.1f} minutes ({len(marks) / minutes:.0f} a minute); "
-          f"marks in {table}, feedback beside it.")  # fmt: skip
+    print(f"{len(marks)} notebooks in {minutes:.1f} minutes ({len(marks) / minutes:.0f} a minute).")
+    if not options.no_table:
+        table = options.out / "marks.csv"
+        feedback.write_table(table, marks)
+        print(f"Marks in {table}, feedback beside it.")
     return 0
 
 
