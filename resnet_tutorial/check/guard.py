@@ -132,6 +132,7 @@ def _be_the_child(work, writing: int, stack, limit: float) -> None:
     """Work, send the result, and vanish without any of Python's tidying up."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+        faulthandler.disable()  # a crash is told by the parent, in a sentence
         faulthandler.dump_traceback_later(limit, file=stack)
         _limit_memory()
         replaced = pristine.restore()
