@@ -418,13 +418,13 @@ class NoProjection(OwnShortcut):
         return False
 
 
-@wrong("missing-projection")
+@wrong("projection-only-on-stride")
 class ProjectionOnStrideOnly(OwnShortcut):
     def wants(self, in_channels, planes, stride):
         return stride != 1
 
 
-@wrong("missing-projection")
+@wrong("projection-only-on-channels")
 class ProjectionOnChannelsOnly(OwnShortcut):
     def wants(self, in_channels, planes, stride):
         return in_channels != planes
@@ -487,21 +487,21 @@ class StrideForgotten(Base):
         self.conv1 = conv3x3(in_channels, planes)
 
 
-@wrong("padding-missing")
+@wrong("wrong-padding")
 class NoPadding(Base):
     def __init__(self, in_channels, planes, stride=1, downsample=None):
         super().__init__(in_channels, planes, stride, downsample)
         self.conv1 = nn.Conv2d(in_channels, planes, 3, stride, bias=False)
 
 
-@wrong("bn-missing", also=["bn-missing"])
+@wrong("bn-missing")
 class NoNorms(Base):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.bn1 = self.bn2 = nn.Identity()
 
 
-@wrong("bias-before-bn", also=["bn-missing", "bn-missing"])
+@wrong("bn-missing")
 class BiasesInsteadOfNorms(NoNorms):
     conv_bias = True
 
@@ -519,7 +519,7 @@ class NormMadeButNotUsed(Base):
         return self.bn2(self.conv2(F.relu(self.conv1(x))))
 
 
-@wrong("bn-missing")
+@wrong("wrong-norm")
 class GroupNorms(Base):
     def __init__(self, in_channels, planes, stride=1, downsample=None):
         super().__init__(in_channels, planes, stride, downsample)
@@ -660,7 +660,7 @@ class IgnoresDownsample(Base):
         super().__init__(in_channels, planes, stride)
 
 
-@wrong("wrong-value")
+@wrong("scaled")
 class Halved(Base):
     def forward(self, x):
         return F.relu(0.5 * self.branch(x) + self.shortcut(x))
@@ -694,7 +694,7 @@ def test_a_report_on_a_wrong_block_is_quick_too():
 
 def test_messages_name_the_case_and_the_numbers():
     text = str(check.basic_block(ReluBeforeAdd))
-    assert "BasicBlock(8, 8)" in text and "of the 1008 outputs" in text
+    assert "BasicBlock(8, 8)" in text and "of the 1512 outputs" in text
     text = str(check.basic_block(ProjectionOnStrideOnly))
     assert "8 channels become 16 at stride 1" in text
 

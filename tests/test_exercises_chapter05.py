@@ -68,11 +68,11 @@ def test_right_identity_blocks_pass(block):
         (identity(last=(nn.ReLU(),)), "relu-before-add"),
         (identity(forward=lambda f, x: f(x) + x), "missing-final-relu"),
         (identity(bias=True), "bias-before-bn"),
-        (identity(padding=0), "raised"),
-        (identity(middle=nn.Identity), "wrong-function"),
+        (identity(padding=0), "wrong-padding"),
+        (identity(middle=nn.Identity), "missing-inner-relu"),
         (identity(forward=overwrite), "input-modified"),
-        (identity(forward=lambda f, x: F.relu(f(x) + x.detach())), "wrong-gradient"),
-        (lambda c, m: 3, "wrong-type"),
+        (identity(forward=lambda f, x: F.relu(f(x) + x.detach())), "gradient-cut"),
+        (lambda c, m: 3, "not-a-module"),
     ],
 )
 def test_wrong_identity_blocks_are_named(block, code):
@@ -113,12 +113,12 @@ def test_right_conv_blocks_pass(block):
     [
         (conv(shortcut=only_where_needed), "missing-projection"),
         (conv(stride_at=1), "stride-wrong-conv"),
-        (conv(shortcut=lambda c, o, s: conv1x1(c, o, s)), "shortcut-without-bn"),
+        (conv(shortcut=lambda c, o, s: conv1x1(c, o, s)), "bn-missing"),
         (conv(shortcut=lambda c, o, s: nn.Sequential(*projection(c, o, s), nn.ReLU())), "relu-on-shortcut"),
         (conv(last=(nn.ReLU(),)), "relu-before-add"),
         (conv(default=1), "wrong-default"),
         (conv(forward=lambda b, x: b.f(x) + b.s(x)), "missing-final-relu"),
-        (conv(shortcut=lambda c, o, s: projection(c, o, 1)), "raised"),
+        (conv(shortcut=lambda c, o, s: projection(c, o, 1)), "projection-stride"),
         (conv(bias=True), "bias-before-bn"),
     ],
 )

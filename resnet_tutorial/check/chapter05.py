@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from ..blocks import ConvBlock, IdentityBlock
-from ..shapes import conv_params
+from ..blocks import IdentityBlock
 from ..solutions.chapter05 import make_stage, plan_blocks
+from . import residual
 from .core import Expectations, exercise
 
 
 def _by(shape) -> str:
     return " x ".join(map(str, shape))
-
-
-def _fresh(block: nn.Module) -> nn.Module:
-    """Return the block in double precision and training mode, its batch norms at 1 and 0."""
-    for module in block.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.affine:
-            nn.init.ones_(module.weight)  # a zero-initialised last weight is a legitimate choice
-            nn.init.zeros_(module.bias)
-    return block.double().train()
-
-
-def _share_weights(block: nn.Module, reference: nn.Module) -> bool:
-    """Copy each convolution weight of the reference to the block's only one of that shape."""
-    for weight in reference.parameters():
-        if weight.dim() == 4:
-            twins = [p for p in block.parameters() if p.shape == weight.shape]
-            if len(twins) != 1:
-                return False
-            twins[0].data.copy_(weight.data)
-    return True
-
-
-def _zeroed(block: nn.Module) -> nn.Module:
-    with torch.no_grad():
-        for parameter in block.parameters():
-            parameter.zero_()
-    return block
 
 
 def _expect_module(expect: Expectations, block, name: str) -> bool:
@@ -50,83 +26,7 @@ def _expect_module(expect: Expectations, block, name: str) -> bool:
     )
 
 
-def _expect_shape(expect: Expectations, name: str, x: Tensor, y, shape: tuple[int, ...]) -> bool:
-    return expect(
-        isinstance(y, Tensor) and tuple(y.shape) == shape, "wrong-shape",
-        f"{name} turned {_by(x.shape)} into "
-        f"{_by(y.shape) if isinstance(y, Tensor) else type(y).__name__}, not {_by(shape)}.",
-        hint="padding=1 keeps the size in a 3x3; the last 1x1 makes the output's channels.",
-    )
-
-
-def _expect_parameters(
-    expect: Expectations, block: nn.Module, expected: int, biases: tuple[int, ...], name: str
-) -> bool:
-    found = sum(p.numel() for p in block.parameters())
-    code, reason = "wrong-parameters", "Count them layer by layer: 1x1, 3x3, 1x1, each with a batch norm."
-    if found - expected in biases:
-        code, reason = "bias-before-bn", "Give the convolutions bias=False: the batch norm takes it away again."
-    elif found == 0:
-        code, reason = "no-parameters", "Layers in a plain list are not registered: use nn.Sequential."
-    return expect(
-        found == expected, code,
-        f"{name} has {found:,} parameters, {abs(found - expected):,} "
-        f"{'more' if found > expected else 'fewer'} than the {expected:,} expected.",
-        hint=reason,
-    )
-
-
-def _expect_relus(expect: Expectations, block: nn.Module, x: Tensor) -> None:
-    """The block may lower a value, and ends in a ReLU."""
-    y = block(x)
-    expect(
-        bool((y >= 0).all()), "missing-final-relu",
-        f"The output goes down to {y.min().item():.2f}: nothing cuts it at zero.",
-        hint="The last ReLU follows the addition.",
-    )
-
-
-def _compare(expect: Expectations, block: nn.Module, reference: nn.Module, x: Tensor, name: str) -> None:
-    """Same weights, same input: outputs and input gradients in train and in eval mode."""
-    if not expect(
-        _share_weights(block, reference), "wrong-layers",
-        "The convolutions are not the three (and the projection) that the statement lists.",
-        hint="1x1 to mid_channels, 3x3, 1x1 to the output's channels.",
-    ):
-        return
-    for module in [*block.modules(), *reference.modules()]:
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()  # earlier calls have moved them
-    for mode in (True, False):
-        block.train(mode)
-        reference.train(mode)
-        mine, right = x.clone().requires_grad_(), x.clone().requires_grad_()
-        y, expected = block(mine), reference(right)
-        y_state = "in train mode" if mode else "in eval mode"
-        error = (y - expected).abs().max().item()
-        if not expect(
-            error < 1e-6, "wrong-function",
-            f"With the same weights as the book's {name}, the output {y_state} differs by up to {error:.2g}.",
-            hint="Between the convolutions stand a batch norm and a ReLU; the branch ends in a batch norm.",
-        ):
-            return
-        y.square().sum().backward()
-        expected.square().sum().backward()
-        expect(
-            mine.grad is not None and torch.allclose(mine.grad, right.grad, atol=1e-5), "wrong-gradient",
-            f"The gradient that reaches the input {y_state} is not that of the book's {name}.",
-            hint="No detach, no no_grad, no in-place change of x on either way.",
-        )
-
-
-def _expect_untouched(expect: Expectations, block: nn.Module, x: Tensor) -> None:
-    before = x.clone()
-    block(x)
-    expect(
-        torch.equal(before, x), "input-modified",
-        f"After the call {int((before != x).sum())} values of the input have changed.",
-        hint="Write out = out + x instead of x += out, and no inplace=True on x.",
-    )
+# --- 5.1
 
 
 @exercise(
@@ -135,39 +35,32 @@ def _expect_untouched(expect: Expectations, block: nn.Module, x: Tensor) -> None
     solution="resnet_tutorial.blocks:IdentityBlock",
 )
 def check_identity_block(Identity, expect):
-    """Shape, parameters, the shortcut itself, the ReLUs, and the values on shared weights."""
-    channels, mid = 24, 8
-    block = Identity(channels, mid)
-    if not _expect_module(expect, block, f"IdentityBlock({channels}, {mid})"):
+    """Parameters, the shortcut itself, the ReLUs, values, gradients and evaluation mode."""
+    if not residual.is_class(Identity, "identity_block", expect):
         return
-    block = _fresh(block)
-    for size in ((7, 7), (6, 9)):
-        x = torch.randn(3, channels, *size).double()
-        if not _expect_shape(expect, "The block", x, block(x), tuple(x.shape)):
-            return
-    _expect_untouched(expect, block, x)
-    _expect_relus(expect, block, x)
-    x = torch.rand(3, channels, 7, 7).double() + 0.1  # positive: the ReLU at the end lets it pass
-    y = _zeroed(_fresh(Identity(channels, mid)))(x)
-    gain = (y / x).mean().item()
-    code = "no-shortcut" if gain < 0.01 else "shortcut-twice" if gain > 1.5 else "shortcut-changed"
-    expect(
-        torch.allclose(y, x), code,
-        f"With every parameter at zero the branch gives zero, so x should come out; "
-        f"what came out is {gain:.2f} times x on average.",
-        hint="Add x itself, once; no layer stands on the shortcut.",
+    cases = []
+    for number, (channels, mid, size) in enumerate(((24, 8, (7, 7)), (32, 8, (6, 9)), (12, 5, (5, 8)))):
+        plan = residual.bottleneck(f"IdentityBlock({channels}, {mid})", channels, mid, channels, 1, False)
+        cases.append(residual.Case(plan, partial(Identity, channels, mid), size, thorough=number < 1))
+    residual.judge(cases, expect, _other_identity_blocks)
+
+
+def _other_identity_blocks(plan: residual.Plan) -> Iterator[residual.Variant]:
+    channels, mid = plan.in_channels, plan.branch[0].out_channels
+    yield (
+        "wrong-channels",
+        f"the last 1x1 makes 4 x {mid} = {4 * mid} channels; to be added to x they must be {channels}.",
+        "The branch ends with as many channels as it began with: IdentityBlock(channels, mid_channels).",
+        residual.bottleneck(plan.call, channels, mid, 4 * mid, 1, False),
     )
-    block = _fresh(Identity(channels, mid))
-    y = block(x)
-    expect(
-        bool((y < x - 1e-6).any()), "relu-before-add",
-        f"Of {y.numel():,} values none became smaller: the block can only add, so its branch ends in a ReLU.",
-        hint="No ReLU after the last batch norm of the branch; one after the addition.",
+    yield (
+        "wrong-channels", "all convolutions keep the block's channels; mid_channels is not used.",
+        "1x1 from channels to mid_channels, 3x3 on mid_channels, 1x1 back to channels.",
+        residual.bottleneck(plan.call, channels, channels, channels, 1, False),
     )
-    expected = conv_params(channels, mid, 1) + conv_params(mid, mid, 3) + conv_params(mid, channels, 1)
-    norms = 2 * (mid + mid + channels)
-    if _expect_parameters(expect, block, expected + norms, (mid + mid + channels,), "The block"):
-        _compare(expect, block, _fresh(IdentityBlock(channels, mid)), torch.randn(4, channels, 6, 6).double(), "block")
+
+
+# --- 5.2
 
 
 @exercise(
@@ -176,84 +69,37 @@ def check_identity_block(Identity, expect):
     solution="resnet_tutorial.blocks:ConvBlock",
 )
 def check_conv_block(Conv, expect):
-    """Shapes at strides 1 and 2, the projection, the ReLUs, and the values on shared weights."""
-    in_channels, mid = 12, 8
-    out = 4 * mid
-    for stride, size in ((2, (8, 8)), (2, (7, 9)), (1, (7, 7))):
-        block = Conv(in_channels, mid, stride)
-        name = f"ConvBlock({in_channels}, {mid}, stride={stride})"
-        if not _expect_module(expect, block, name):
-            return
-        x = torch.randn(3, in_channels, *size).double()
-        shape = (3, out, *(-(-side // stride) for side in size))
-        if not _expect_shape(expect, name, x, _fresh(block)(x), shape):
-            return
-    _expect_untouched(expect, block, x)
-    default = _fresh(Conv(in_channels, mid))(x)
-    expect(
-        tuple(default.shape[2:]) == (4, 4), "wrong-default",
-        f"Without a stride, 7 x 7 became {_by(default.shape[2:])}; the default is 2.",
-        hint="def __init__(self, in_channels, mid_channels, stride=2).",
-    )
-    _expect_relus(expect, block, x)
-
-    # Where the shapes agree a Conv block still projects: that is what sets it apart.
-    same = _zeroed(_fresh(Conv(out, mid, 1)))
-    x = torch.rand(2, out, 5, 5).double() + 0.1
-    y = same(x)
-    expect(
-        bool((y == 0).all()), "missing-projection",
-        f"With every parameter at zero, {out} channels in and out at stride 1, "
-        f"{(y / x).mean().item():.2f} times x came out: x passes without a projection.",
-        hint="A Conv block projects always: 1x1 convolution and batch norm on the shortcut.",
-    )
-    block = _fresh(Conv(in_channels, mid, 2))
-    convolutions = (
-        conv_params(in_channels, mid, 1) + conv_params(mid, mid, 3)
-        + conv_params(mid, out, 1) + conv_params(in_channels, out, 1)
-    )
-    expected = convolutions + 2 * (mid + mid + out + out)
-    found = sum(p.numel() for p in block.parameters())
-    if found == expected - 2 * out:
-        expect(
-            False, "shortcut-without-bn",
-            f"The block has {2 * out} parameters fewer than expected: one batch norm of {out} channels.",
-            hint="The projection is a convolution and a batch norm, like every other in the block.",
-        )
+    """Parameters, the projection, the ReLUs, values, gradients and evaluation mode at three strides."""
+    if not residual.is_class(Conv, "conv_block", expect):
         return
-    if not _expect_parameters(expect, block, expected, (2 * mid + out, 2 * mid + 2 * out), "The block"):
+    # In the fourth the shapes agree, and a Conv block projects all the same.
+    blocks = (
+        (12, 8, 2, (9, 8)), (12, 8, 2, (8, 7)), (12, 8, 1, (7, 6)), (32, 8, 1, (5, 5)), (12, 8, 3, (8, 10)),
+    )  # fmt: skip
+    if not residual.default_holds(
+        "ConvBlock(12, 8)", partial(Conv, 12, 8), partial(Conv, 12, 8, 2), 12, 2, expect
+    ):
         return
-    x = torch.randn(4, in_channels, 8, 8).double()
-    reference = _fresh(ConvBlock(in_channels, mid, 2))
-    if _share_weights(block, reference):
-        shortcut = reference.shortcut(x)
-        branch = reference.branch(x)
-        y = block(x)
-        expect(
-            not torch.allclose(y, (branch.relu() + shortcut).relu()), "relu-before-add",
-            "The output is that of a block whose branch ends in a ReLU: F(x) is never negative.",
-            hint="No ReLU after the last batch norm of the branch.",
-        )
-        expect(
-            not torch.allclose(y, (branch + shortcut.relu()).relu()), "relu-on-shortcut",
-            "The output is that of a block with a ReLU on the shortcut.",
-            hint="The projection is a convolution and a batch norm, nothing more.",
-        )
-        expect(
-            not torch.allclose(y, _strided_first(reference)(x)), "stride-wrong-conv",
-            "The output is that of a block that strides in its first 1x1 (v1, the paper).",
-            hint="This exercise asks for v1.5: the stride belongs to the 3x3.",
-        )
-    if all(finding.ok for finding in expect.findings):
-        _compare(expect, block, reference, x, "block")
+    cases = []
+    for number, (in_channels, mid, stride, size) in enumerate(blocks):
+        call = f"ConvBlock({in_channels}, {mid}, stride={stride})"
+        plan = residual.bottleneck(call, in_channels, mid, 4 * mid, stride, True)
+        make = partial(Conv, in_channels, mid, stride)
+        cases.append(residual.Case(plan, make, size, thorough=number < 1))
+    residual.judge(cases, expect, _other_conv_blocks)
 
 
-def _strided_first(reference: ConvBlock) -> nn.Module:
-    """Return the same block with the stride in its first 1x1, on the same weights."""
-    moved = ConvBlock(reference.branch[0].in_channels, reference.branch[0].out_channels, 2)
-    moved.branch[0].stride, moved.branch[3].stride = (2, 2), (1, 1)
-    moved.load_state_dict(reference.state_dict())
-    return moved.double().train()
+def _other_conv_blocks(plan: residual.Plan) -> Iterator[residual.Variant]:
+    mid = plan.branch[0].out_channels
+    for out in (mid, 2 * mid, 8 * mid):
+        yield (
+            "wrong-expansion", f"with mid_channels={mid} the block makes {out} channels, not 4 x {mid}.",
+            "The last 1x1 and the projection make 4 * mid_channels.",
+            residual.bottleneck(plan.call, plan.in_channels, mid, out, plan.stride, True),
+        )
+
+
+# --- 5.3
 
 
 @exercise(

@@ -6,6 +6,8 @@ name the slip that fits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
 
@@ -14,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import shapes
-from ..blocks import Bottleneck as Reference
 from ..blocks import needs_projection
+from . import residual
 from .core import exercise
 
 _CLOSE = 1e-9  # tensors are compared in float64
@@ -196,14 +198,12 @@ def check_bottleneck_width(bottleneck_width, expect):
 
 # --- 7.3 -------------------------------------------------------------------------------------
 
-
-def _count(in_channels: int, width: int, groups: int, out_channels: int, projected: bool) -> int:
-    """Return the parameters of a bottleneck with batch norms and without biases."""
-    if width % groups or width < 1:
-        return -1
-    convolutions = in_channels * width + 9 * width * width // groups + width * out_channels
-    norms = 4 * width + 2 * out_channels
-    return convolutions + norms + projected * (in_channels * out_channels + 2 * out_channels)
+# in_channels, planes, stride, groups, base_width, version, size of the image.
+_BLOCKS = (
+    (64, 16, 1, 4, 32, "v1.5", (7, 6)), (48, 16, 2, 4, 40, "v1.5", (9, 8)), (48, 16, 1, 16, 32, "v1.5", (6, 6)),
+    (64, 16, 2, 16, 32, "v1.5", (8, 7)), (48, 16, 2, 4, 32, "v1", (8, 8)), (24, 8, 2, 1, 64, "v1.5", (7, 7)),
+    (24, 12, 1, 3, 48, "v1.5", (6, 5)),
+)  # fmt: skip
 
 
 @exercise(
@@ -213,222 +213,88 @@ def _count(in_channels: int, width: int, groups: int, out_channels: int, project
 )  # fmt: skip
 def check_resnext_block(Bottleneck, expect):
     """Parameters, shapes, the path of x, then the values on the same weights in both modes."""
-    counted = [
-        _block_parameters(Bottleneck, expect, *case)
-        for case in ((48, 16, 1, 16, 32), (64, 16, 1, 16, 32), (48, 16, 2, 4, 40), (24, 8, 1, 1, 64))
-    ]
-    if not all(counted):
+    if not residual.is_class(Bottleneck, "resnext_block", expect):
         return
-    # 16 channels in, out and between would not tell the kernels apart: here all shapes differ.
-    for in_channels, planes, stride, groups, base_width, version, size in (
-        (64, 16, 1, 16, 32, "v1.5", (7, 6)), (48, 16, 1, 16, 32, "v1.5", (6, 6)),
-        (48, 16, 2, 4, 40, "v1.5", (9, 8)), (64, 16, 2, 16, 32, "v1.5", (8, 7)),
-        (48, 16, 2, 16, 32, "v1", (8, 8)), (48, 16, 2, 1, 64, "v1.5", (7, 7)),
-    ):  # fmt: skip
-        block = Bottleneck(
-            in_channels, planes, stride, groups=groups, base_width=base_width, version=version
-        )
-        call = (
-            f"Bottleneck({in_channels}, {planes}, {stride}, groups={groups}, base_width={base_width}, "
-            f"version={version!r})"
-        )
-        case = _BlockCase(block, Reference(in_channels, planes, stride, None, groups, base_width, version))
-        if not case.holds(call, _randn(3, in_channels, *size), expect):
-            return
-    _check_handed_shortcut(Bottleneck, expect)
-
-
-def _block_parameters(Bottleneck, expect, in_channels, planes, stride, groups, base_width) -> bool:
-    call = f"Bottleneck({in_channels}, {planes}, {stride}, groups={groups}, base_width={base_width})"
-    block = Bottleneck(in_channels, planes, stride, groups=groups, base_width=base_width)
-    if not expect(
-        isinstance(block, nn.Module), "not-a-module", f"{call} is a {type(block).__name__}.",
-        hint="class Bottleneck(nn.Module), with super().__init__() first.",
-    ):  # fmt: skip
-        return False
-    out, width = 4 * planes, shapes.bottleneck_width(planes, groups, base_width)
-    projected = needs_projection(in_channels, out, stride)
-    right = _count(in_channels, width, groups, out, projected)
-    got = sum(p.numel() for p in block.parameters())
-    biases = 2 * width + out
-    one = width // groups
-    slips: dict[int, tuple[str, str]] = {}
-    for count, code, hint in (
-        (_count(in_channels, width, 1, out, projected), "groups-ignored",
-         "Hand groups on to the 3×3 convolution: conv3x3(width, width, stride, groups)."),
-        (_count(in_channels, width, one, out, projected), "groups-as-width",
-         f"nn.Conv2d's groups is how many groups there are, {groups}, not the {one} channels of one."),
-        (_count(in_channels, width, base_width, out, projected), "groups-as-width",
-         f"nn.Conv2d's groups is how many groups there are, {groups}, not base_width."),
-        (_count(in_channels, planes, groups, out, projected), "width-is-planes",
-         "The 3×3 has bottleneck_width(planes, groups, base_width) channels."),
-        (_count(in_channels, planes, 1, out, projected), "width-is-planes",
-         "The 3×3 has bottleneck_width(planes, groups, base_width) channels."),
-        (_count(in_channels, base_width * groups, groups, out, projected), "width-not-scaled",
-         "base_width holds at planes=64; a group's width grows with planes."),
-        (_count(in_channels, one, 1, out, projected), "one-group-only",
-         "All groups together have groups × the width of one."),
-        (_count(in_channels, width, groups, 2 * width, needs_projection(in_channels, 2 * width, stride)),
-         "expansion-of-width", "The output has 4 × planes channels, whatever the width between."),
-        (_count(in_channels, width, groups, 4 * width, needs_projection(in_channels, 4 * width, stride)),
-         "expansion-of-width", "The output has 4 × planes channels, whatever the width between."),
-        (right + biases, "bias-before-bn", "bias=False: the batch norm that follows subtracts any bias."),
-        (right + biases + projected * out, "bias-before-bn",
-         "bias=False: the batch norm that follows subtracts any bias."),
-        (_count(in_channels, width, groups, out, not projected),
-         "missing-projection" if projected else "needless-projection",
-         "A projection stands where stride or channels change, and nowhere else."),
-    ):  # fmt: skip
-        slips.setdefault(count, (code, hint))
-    code, hint = slips.get(
-        got, ("wrong-parameters", "Three convolutions, each with a batch norm, and the projection where needed.")
+    cases = []
+    for number, (in_channels, planes, stride, groups, base_width, version, size) in enumerate(_BLOCKS):
+        options = {"groups": groups, "base_width": base_width, "version": version}
+        written = "".join(f", {name}={value!r}" for name, value in options.items())
+        call = f"Bottleneck({in_channels}, {planes}, {stride}{written})"
+        width = shapes.bottleneck_width(planes, groups, base_width)
+        plan = _plan(call, in_channels, width, 4 * planes, stride, groups, version)
+        make = partial(Bottleneck, in_channels, planes, stride, **options)
+        cases.append(residual.Case(plan, make, size, thorough=number < 2))
+    if not residual.default_holds(
+        "Bottleneck(64, 16)", partial(Bottleneck, 64, 16),
+        partial(Bottleneck, 64, 16, 1, None, 1, 64, "v1.5"), 64, 1, expect,
+    ) or not residual.judge(cases, expect, _misread):
+        return
+    residual.given_shortcut_holds(
+        "Bottleneck", Bottleneck, (24, 8), expect, expansion=4, groups=2, base_width=32
     )
-    return expect(
-        got == right, code,
-        f"{call} has {got:,} parameters; with {groups} groups of {one} channels each it has {right:,}.",
-        hint=hint,
+
+
+def _plan(
+    call: str, in_channels: int, width: int, out_channels: int, stride: int, groups: int, version: str = "v1.5"
+) -> residual.Plan:  # fmt: skip
+    projects = needs_projection(in_channels, out_channels, stride)
+    return residual.bottleneck(call, in_channels, width, out_channels, stride, projects, groups, version)
+
+
+def _misread(plan: residual.Plan) -> Iterator[residual.Variant]:
+    """Yield the plans that come of other readings of ``groups``, ``base_width`` and ``planes``."""
+    first, middle, _ = plan.branch
+    width, groups, out = first.out_channels, middle.groups, plan.out_channels
+    planes, one = out // 4, width // middle.groups
+    version = "v1" if first.stride > 1 else "v1.5"
+    base_width = next(b for c, p, s, g, b, v, _ in _BLOCKS if shapes.bottleneck_width(p, g, b) == width
+                      and (c, 4 * p, s, g, v) == (plan.in_channels, out, plan.stride, groups, version)
+                      or plan.stride == 1 and (c, 4 * p, s, g) == (plan.in_channels, out, 1, groups))  # fmt: skip
+
+    def other(width: int, groups: int, out: int = out) -> residual.Plan | None:
+        if width < 1 or groups < 1 or width % groups:
+            return None
+        return _plan(plan.call, plan.in_channels, width, out, plan.stride, groups, version)
+
+    readings = (
+        ("groups-ignored", f"the 3×3 is dense; asked for are {groups} groups.",
+         "Hand groups on to the 3×3 convolution: conv3x3(width, width, stride, groups).", other(width, 1)),
+        ("groups-as-width", f"the 3×3 has {one} groups of {groups} channels; asked for are {groups} of {one}.",
+         f"nn.Conv2d's groups is how many groups there are, {groups}, not the {one} channels of one.",
+         other(width, one)),
+        ("groups-as-width", f"the 3×3 has {base_width} groups; asked for are {groups}.",
+         f"nn.Conv2d's groups is how many groups there are, {groups}, not base_width.", other(width, base_width)),
+        ("width-is-planes", f"between the 1×1 convolutions there are {planes} channels, not {width}.",
+         "The 3×3 has bottleneck_width(planes, groups, base_width) channels.", other(planes, groups)),
+        ("width-is-planes", f"between the 1×1 convolutions there are {planes} channels, and no groups.",
+         "The 3×3 has bottleneck_width(planes, groups, base_width) channels.", other(planes, 1)),
+        ("width-not-scaled", f"the width is {base_width} × {groups}, whatever planes is.",
+         "base_width holds at planes=64; a group's width grows with planes.", other(base_width * groups, groups)),
+        ("one-group-only", f"the 3×3 has {one} channels, those of one group.",
+         "All groups together have groups × the width of one.", other(one, 1)),
+        ("width-without-groups", f"the width is planes × base_width / 64 = {one}, not times groups.",
+         "All groups together have groups × the width of one.", other(one, groups)),
+        *(("expansion-of-width", f"{factor * width} channels come out, {factor} × the width between.",
+           "The output has 4 × planes channels, whatever the width between.", other(width, groups, factor * width))
+          for factor in (2, 4)),
+        *(("wrong-expansion", f"{made} channels come out of the block, not 4 × {planes}.",
+           "The output has 4 × planes channels.", other(width, groups, made)) for made in (planes, 2 * planes)),
+        *(("groups-on-1x1", "a 1×1 convolution is grouped; the groups belong to the 3×3 alone.",
+           "Both 1×1 convolutions see all channels.", plan_) for plan_ in _grouped_elsewhere(plan)),
     )  # fmt: skip
+    for code, message, hint, reading in readings:
+        if reading is not None and groups > 1:
+            yield code, message, hint, reading
 
 
-class _BlockCase:
-    """A learner's block beside the book's, which gets the same kernels."""
-
-    def __init__(self, block: nn.Module, reference: Reference) -> None:
-        self.block, self.reference = block.double(), reference.double()
-        with torch.no_grad():
-            for module in block.modules():
-                if isinstance(module, nn.BatchNorm2d) and module.affine:
-                    module.weight.fill_(1)  # whatever the initialisation: kernels decide alone
-                    module.bias.fill_(0)
-
-    def holds(self, call: str, x: Tensor, expect) -> bool:
-        """Look at one block: shape, signs, shortcut, values, gradient, evaluation mode."""
-        block, reference = self.block.train(), self.reference.train()
-        before = x.clone()
-        with torch.no_grad():
-            y = block(x)
-        wanted = self._load()(x).detach()
-        if not expect(
-            isinstance(y, Tensor) and y.shape == wanted.shape, "wrong-shape",
-            f"{call} turned {tuple(x.shape)} into {tuple(getattr(y, 'shape', ()))}, not {tuple(wanted.shape)}.",
-            hint="4 × planes channels come out; the 3×3 has padding=1.",
-        ):  # fmt: skip
-            return False
-        if not expect(
-            torch.equal(x, before), "input-modified", f"{call} changed its input in place.",
-            hint="Write out + shortcut, and no in-place operation on x.",
-        ):  # fmt: skip
-            return False
-        if not expect(
-            y.min() >= 0, "missing-final-relu", f"{call} gave values down to {y.min():.2f}.",
-            hint="The last ReLU follows the addition.",
-        ):  # fmt: skip
-            return False
-        if reference.downsample is None and not self._shortcut_holds(call, x, y, expect):
-            return False
-        return not self.matched or self._values_hold(call, x, y, wanted, expect)
-
-    def _load(self) -> Reference:
-        """Give the reference the learner's kernels; each shape stands once in a block."""
-        mine = {p.shape: p for p in self.block.parameters() if p.dim() == 4}
-        theirs = [p for p in self.reference.parameters() if p.dim() == 4]
-        self.matched = sorted(mine) == sorted(p.shape for p in theirs)
-        if self.matched:
-            with torch.no_grad():
-                for parameter in theirs:
-                    parameter.copy_(mine[parameter.shape])
-        return self.reference
-
-    def _shortcut_holds(self, call: str, x: Tensor, y: Tensor, expect) -> bool:
-        with torch.no_grad():
-            above = self.block(x.abs())
-            if not expect(
-                bool((above < x.abs() - _CLOSE).any()), "relu-before-add",
-                f"{call}: none of {above.numel()} outputs is smaller than the positive input it belongs to; "
-                f"a ReLU at the end of the branch lets the block only add.",
-                hint="The branch ends with its batch norm; the ReLU comes after the addition.",
-            ):  # fmt: skip
-                return False
-            kernels = [p for p in self.block.parameters() if p.dim() == 4]
-            kept = [p.clone() for p in kernels]
-            for parameter in kernels:
-                parameter.zero_()
-            empty = self.block(x)
-            for parameter, value in zip(kernels, kept, strict=True):
-                parameter.copy_(value)
-        return expect(
-            bool(empty.any()), "missing-shortcut",
-            f"{call}: with all kernels at zero the output is zero; it should be relu(x).",
-            hint="Add x, which goes past the branch untouched, before the last ReLU.",
-        )  # fmt: skip
-
-    def _values_hold(self, call: str, x: Tensor, y: Tensor, wanted: Tensor, expect) -> bool:
-        block, reference = self.block, self.reference
-        if not _same(y, wanted):
-            first, second = reference.conv1, reference.conv2
-            first.stride, second.stride = second.stride, first.stride
-            if not expect(
-                not _same(y, reference(x).detach()), "stride-wrong-conv",
-                f"{call}: the stride is in the wrong convolution.",
-                hint='"v1.5" strides in the 3×3, "v1" in the first 1×1.',
-            ):  # fmt: skip
-                return False
-            return expect(
-                False, "wrong-value",
-                f"{call}: on the same weights the output differs from the book's by up to "
-                f"{(y - wanted).abs().max():.2g}.",
-                hint="1×1, norm, ReLU, grouped 3×3, norm, ReLU, 1×1, norm; add the shortcut; ReLU.",
-            )  # fmt: skip
-        mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-        out, direction = block(mine), torch.randn_like(y)
-        if not expect(
-            out.requires_grad, "gradient-cut", f"{call}: no gradient can get back.",
-            hint="Leave out .detach(), .data and torch.no_grad().",
-        ):  # fmt: skip
-            return False
-        (out * direction).sum().backward()
-        (reference(theirs) * direction).sum().backward()
-        unused = [name for name, p in block.named_parameters() if p.grad is None]
-        if not expect(
-            not unused and mine.grad is not None and _same(mine.grad, theirs.grad), "gradient-cut",
-            f"{call}: the output is right, but not the gradient of the input"
-            + (f"; {', '.join(unused)} get none." if unused else "."),
-            hint="Use every layer once, and leave out .detach(), .data and torch.no_grad().",
-        ):  # fmt: skip
-            return False
-        with torch.no_grad():
-            for module in (*block.modules(), *reference.modules()):
-                if isinstance(module, nn.BatchNorm2d):
-                    module.reset_running_stats()
-            block(x), reference(x)  # one step each, on the same images
-            mine_eval, theirs_eval = block.eval()(x + 1), reference.eval()(x + 1)
-        return expect(
-            _same(mine_eval, theirs_eval), "eval-mode",
-            f"{call}: in evaluation mode the output differs from the book's by up to "
-            f"{(mine_eval - theirs_eval).abs().max():.2g}, though in training mode it is right.",
-            hint="nn.BatchNorm2d with its defaults, and each of them used once.",
-        )  # fmt: skip
-
-
-class _Given(nn.Module):
-    """A shortcut that gives 100 everywhere, in the shape that is wanted."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.new_full((len(x), 32, *x.shape[2:]), 100.0)
-
-
-def _check_handed_shortcut(Bottleneck, expect) -> None:
-    """A shortcut that is handed in takes the place of the block's own choice."""
-    for in_channels in (24, 32):
-        block = Bottleneck(in_channels, 8, 1, _Given(), groups=2, base_width=32)
-        y = block(torch.randn(2, in_channels, 6, 6))
-        if not expect(
-            y.min() > 50, "downsample-ignored",
-            f"Bottleneck({in_channels}, 8, 1, downsample, ...) was handed a shortcut that gives 100 everywhere, "
-            f"and yet an output of {y.min():.2f} came out.",
-            hint="Make a projection only if downsample is None, and use what was handed in.",
-        ):  # fmt: skip
-            return
+def _grouped_elsewhere(plan: residual.Plan) -> Iterator[residual.Plan | None]:
+    groups = plan.branch[1].groups
+    for places in ((0,), (2,), (0, 2), (0, 1), (1, 2), (0, 1, 2)):
+        layers = [
+            replace(layer, groups=groups if place in places else 1) for place, layer in enumerate(plan.branch)
+        ]
+        if all(layer.in_channels % layer.groups == 0 for layer in layers):
+            yield replace(plan, branch=tuple(layers))
 
 
 # --- 7.4 -------------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""Watching a block at work: which convolutions it computes, and where two tensors did not fit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+
+
+def materialised(block: nn.Module, channels: int) -> nn.Module:
+    """Give lazy layers their shapes, by a call that leaves no other trace."""
+    if any(is_lazy(parameter) for parameter in block.parameters()):
+        block.eval()
+        with torch.no_grad():
+            block(torch.randn(2, channels, 8, 8))
+        block.train()
+    return block
+
+
+class Call(NamedTuple):
+    """One call of a convolution: its weight, and the shapes before and after it."""
+
+    weight: Tensor
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def __str__(self) -> str:
+        out_channels, in_channels, size = self.weight.shape[:3]
+        return f"{size}x{size} ({in_channels} to {out_channels} channels)"
+
+
+class Watch(TorchFunctionMode):
+    """Notes each convolution that is computed meanwhile, in whatever style it is called.
+
+    ``clash`` holds the two shapes of an operation that torch refused because they do not fit.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self.clash: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        given = kwargs or {}
+        try:
+            result = func(*args, **given)
+        except RuntimeError as error:
+            tensors = [a for a in args if isinstance(a, Tensor)]
+            if len(tensors) == 2 and ("must match" in str(error) or "broadcast" in str(error)):
+                self.clash = tuple(tensors[0].shape), tuple(tensors[1].shape)
+            raise
+        if func in (torch.conv2d, torch.convolution):
+            x = args[0] if args else given["input"]
+            weight = args[1] if len(args) > 1 else given["weight"]
+            self.calls.append(Call(weight, tuple(x.shape), tuple(result.shape)))
+        return result
+
+    def unregistered(self, block: nn.Module) -> list[Call]:
+        """Return the calls whose weight is a parameter that the block does not know."""
+        known = {id(parameter) for parameter in block.parameters()}
+        return [c for c in self.calls if isinstance(c.weight, nn.Parameter) and id(c.weight) not in known]

@@ -1,0 +1,493 @@
+"""The judge of residual blocks: every fault in the blocks of four exercises, and right ones in many styles.
+
+``block`` writes a basic block or a bottleneck as a learner might; each case changes one thing in it.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_tutorial import check
+
+OPTIONS = {
+    "act": F.relu, "last": F.relu, "norm": nn.BatchNorm2d, "short_norm": None, "conv": {}, "end": lambda f: f,
+    "before": lambda x: x, "join": lambda f, s, x: f + s, "short": lambda s: s, "project": None,
+    "strided": None, "short_stride": None, "short_size": 1, "order": "conv norm act", "bias": False,
+}  # fmt: skip
+
+
+class Written(nn.Module):
+    """Two or three convolutions and a shortcut, written plainly; ``how`` changes single things."""
+
+    expansion = 1
+
+    def __init__(self, channels, stride, sizes, downsample=None, always=False, **how):
+        super().__init__()
+        self.how = how = {**OPTIONS, **how}
+        right = sizes.index(3)
+        places = {right} if how["strided"] is None else how["strided"]
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        for place, size in enumerate(sizes):
+            c, d = channels[place], channels[place + 1]
+            s = stride if place in places else 1
+            extra = how["conv"] if size > 1 else {}
+            self.convs.append(nn.Conv2d(c, d, size, s, **{"padding": size // 2, **extra}, bias=how["bias"]))
+            self.norms.append(how["norm"](d))
+        first, last = channels[0], channels[-1]
+        project = how["project"] or (lambda c, d, s: s != 1 or c != d or always)
+        self.shortcut = nn.Identity()
+        if downsample is not None:
+            self.shortcut = downsample
+        elif project(first, last, stride):
+            s = stride if how["short_stride"] is None else how["short_stride"]
+            k = how["short_size"]
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(first, last, k, s, k // 2, bias=how["bias"]), (how["short_norm"] or how["norm"])(last)
+            )
+
+    def branch(self, x):
+        act, end = self.how["act"], len(self.convs) - 1
+        for place, (conv, norm) in enumerate(zip(self.convs, self.norms)):
+            if self.how["order"] == "conv act norm" and place < end:
+                x = norm(act(conv(x)))
+            else:
+                x = norm(conv(x))
+                x = act(x) if place < end else x
+        return self.how["end"](x)
+
+    def forward(self, x):
+        x = self.how["before"](x)
+        return self.how["last"](self.how["join"](self.branch(x), self.how["short"](self.shortcut(x)), x))
+
+
+def basic(base=Written, **how):
+    class BasicBlock(base):
+        def __init__(self, in_channels, planes, stride=1, downsample=None):
+            super().__init__((in_channels, planes, planes), stride, (3, 3), downsample, **how)
+
+    return check.basic_block, BasicBlock
+
+
+def bottleneck(base=Written, **how):
+    class Bottleneck(base):
+        def __init__(self, in_channels, planes, stride=1):
+            super().__init__((in_channels, planes, planes, 4 * planes), stride, (1, 3, 1), **how)
+
+    return check.bottleneck, Bottleneck
+
+
+def conv_block(base=Written, **how):
+    class ConvBlock(base):
+        def __init__(self, in_channels, mid, stride=2):
+            super().__init__((in_channels, mid, mid, 4 * mid), stride, (1, 3, 1), always=True, **how)
+
+    return check.conv_block, ConvBlock
+
+
+def identity_block(base=Written, **how):
+    class IdentityBlock(base):
+        def __init__(self, channels, mid):
+            super().__init__((channels, mid, mid, channels), 1, (1, 3, 1), **how)
+
+    return check.identity_block, IdentityBlock
+
+
+KINDS = (basic, bottleneck, conv_block, identity_block)
+
+
+def codes(report):
+    return [finding.code for finding in report.findings if not finding.ok]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_plain_block_passes(kind):
+    judge, block = kind()
+    report = judge(block)
+    assert report.passed, report
+
+
+def halved(f):
+    return 0.5 * f
+
+
+def no_grad_of(layer):
+    def shortcut(x):
+        with torch.no_grad():
+            return layer(x)
+
+    return shortcut
+
+
+ONE_CHANGE = [
+    ("relu-before-add", {"end": F.relu}),
+    ("missing-final-relu", {"last": lambda y: y}),
+    ("relu-before-add", {"end": F.relu, "last": lambda y: y}),
+    ("relu-on-shortcut", {"short": F.relu}),
+    ("no-shortcut", {"join": lambda f, s, x: f}),
+    ("no-branch", {"join": lambda f, s, x: s}),
+    ("shortcut-twice", {"join": lambda f, s, x: f + s + s}),
+    ("branch-twice", {"join": lambda f, s, x: f + f}),
+    ("branch-twice", {"join": lambda f, s, x: f + f + s}),
+    ("subtracted", {"join": lambda f, s, x: f - s}),
+    ("subtracted", {"join": lambda f, s, x: s - f}),
+    ("multiplied", {"join": lambda f, s, x: f * s}),
+    ("averaged", {"join": lambda f, s, x: (f + s) / 2}),
+    ("maximum", {"join": lambda f, s, x: torch.maximum(f, s)}),
+    ("scaled", {"join": lambda f, s, x: 0.5 * f + s}),
+    ("scaled", {"join": lambda f, s, x: f + 0.5 * s}),
+    ("relu-twice-apart", {"join": lambda f, s, x: F.relu(f) + F.relu(s), "last": lambda y: y}),
+    ("relu-on-input", {"before": F.relu}),
+    ("missing-inner-relu", {"act": lambda y: y}),
+    ("relu-before-bn", {"order": "conv act norm"}),
+    ("wrong-activation", {"act": F.gelu, "last": F.gelu}),
+    ("wrong-activation", {"act": F.relu6, "last": F.relu6}),
+    ("wrong-activation", {"act": F.leaky_relu}),
+    ("wrong-activation", {"last": F.silu}),
+    ("wrong-activation", {"last": torch.sigmoid}),
+    ("bn-missing", {"norm": lambda n: nn.Identity()}),
+    ("bn-missing", {"norm": lambda n: nn.Identity(), "bias": True}),
+    ("wrong-norm", {"norm": lambda n: nn.GroupNorm(1, n)}),
+    ("wrong-norm", {"norm": lambda n: nn.InstanceNorm2d(n, affine=True)}),
+    ("wrong-eps", {"norm": lambda n: nn.BatchNorm2d(n, eps=1e-3)}),
+    ("eval-mode", {"norm": lambda n: nn.BatchNorm2d(n, momentum=0.01)}),
+    ("eval-mode", {"norm": lambda n: nn.BatchNorm2d(n, momentum=None)}),
+    ("eval-mode", {"norm": lambda n: nn.BatchNorm2d(n, track_running_stats=False)}),
+    ("bn-not-trained", {"norm": lambda n: nn.BatchNorm2d(n, affine=False)}),
+    ("bias-before-bn", {"bias": True}),
+    ("wrong-padding", {"conv": {"padding": 0}}),
+    ("wrong-padding", {"conv": {"padding": 2}}),
+    ("wrong-padding", {"conv": {"padding_mode": "reflect"}}),
+    ("dilated", {"conv": {"dilation": 2, "padding": 2}}),
+    ("random-output", {"end": nn.Dropout(0.2)}),
+    ("random-output", {"end": lambda f: f + 0.01 * torch.randn_like(f)}),
+    ("gradient-cut", {"short": lambda s: s.detach()}),
+    ("gradient-cut", {"end": lambda f: f.detach()}),
+    ("gradient-cut", {"before": lambda x: x.detach()}),
+    ("dtype-changed", {"last": lambda y: F.relu(y).double()}),
+    ("wrong-value", {"last": lambda y: F.relu(y) + 0.1}),
+    ("wrong-value", {"join": lambda f, s, x: 0.83 * f + s}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("code", "how"), ONE_CHANGE)
+def test_one_change_is_named(kind, code, how):
+    judge, block = kind(**how)
+    found = codes(judge(block))
+    if kind is identity_block and code in ("relu-on-shortcut",):
+        assert found[0] in (code, "relu-on-input")
+    else:
+        assert found[:1] == [code]
+
+
+STRIDED = [
+    ("projection-only-on-stride", {"project": lambda c, d, s: s != 1}),
+    ("projection-only-on-channels", {"project": lambda c, d, s: c != d}),
+    ("missing-projection", {"project": lambda c, d, s: False}),
+    ("needless-projection", {"project": lambda c, d, s: True}),
+    ("projection-kernel", {"short_size": 3}),
+    ("projection-stride", {"short_stride": 1}),
+    ("stride-missing", {"strided": ()}),
+    ("stride-missing", {"strided": (), "short_stride": 1}),
+    ("stride-twice", {"strided": (0, 1)}),
+    ("stride-wrong-conv", {"strided": (-1,)}),
+    ("bn-missing", {"short_norm": lambda n: nn.Identity()}),
+    ("relu-on-shortcut", {"short_norm": lambda n: nn.Sequential(nn.BatchNorm2d(n), nn.ReLU())}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", (basic, bottleneck))
+@pytest.mark.parametrize(("code", "how"), STRIDED)
+def test_one_change_of_stride_or_shortcut_is_named(kind, code, how):
+    if how.get("strided") == (-1,):
+        how = {"strided": (1 if kind is basic else 2,)}
+    judge, block = kind(**how)
+    assert codes(judge(block))[:1] == [code]
+
+
+class Hidden(Written):
+    """The projection stands in a list, where no module sees it."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.hidden = [self.shortcut]
+        del self.shortcut
+
+    def forward(self, x):
+        return F.relu(self.branch(x) + self.hidden[0](x))
+
+
+class MadeInForward(Written):
+    def branch(self, x):
+        conv = self.convs[1]
+        fresh = nn.Conv2d(conv.in_channels, conv.out_channels, 3, conv.stride, 1, bias=False).to(x.dtype)
+        x = F.relu(self.norms[0](self.convs[0](x)))
+        x = self.norms[1](fresh(x))
+        return x if len(self.convs) == 2 else self.norms[2](self.convs[2](F.relu(x)))
+
+
+class Spare(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.spare = nn.BatchNorm2d(self.norms[0].num_features)
+
+
+class OneNorm(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.norms[1] = self.norms[0]
+
+
+class SharedByAll(Written):
+    norm = {}
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        for place, norm in enumerate(self.norms):
+            norm.weight = SharedByAll.norm.setdefault((place, norm.num_features), norm.weight)
+
+
+class InEval(Written):
+    def branch(self, x):
+        for norm in self.norms:
+            norm.eval()
+        return super().branch(x)
+
+
+class AlwaysTrains(Written):
+    def forward(self, x):
+        return super().forward(x) if self.training else self.train().forward(x)
+
+
+class Frozen(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.convs[0].weight.requires_grad_(False)
+
+
+class OverwritesAndRaises(Written):
+    """Right in forward; backward needs what ``+=`` has overwritten."""
+
+    def branch(self, x):
+        first = F.relu(self.norms[0](self.convs[0](x)))
+        x = first
+        for place in range(1, len(self.convs)):
+            x = self.norms[place](self.convs[place](x))
+            x = F.relu(x) if place < len(self.convs) - 1 else x
+        first += 1
+        return x
+
+
+class HardBatch(Written):
+    def branch(self, x):
+        return super().branch(x).reshape(3, -1, *self.sizes(x))
+
+    def sizes(self, x):
+        return super().branch(x).shape[2:]
+
+
+class Tuple(Written):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class Nothing(Written):
+    def forward(self, x):
+        super().forward(x)
+
+
+class AddsToX(Written):
+    def forward(self, x):
+        f, s = self.branch(x), self.shortcut(x)
+        s += f
+        return F.relu(s)
+
+
+class LosesX(Written):
+    """x is given to the first layer's result, which is added then."""
+
+    def forward(self, x):
+        x = F.relu(self.norms[0](self.convs[0](x)))
+        out = x
+        for place in range(1, len(self.convs)):
+            out = self.norms[place](self.convs[place](out))
+            out = F.relu(out) if place < len(self.convs) - 1 else out
+        return F.relu(out + x)
+
+
+class Scale(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.alpha = nn.Parameter(torch.ones(1))
+
+    def branch(self, x):
+        return self.alpha * super().branch(x)
+
+
+class Forgets(Written):
+    """Running statistics of its own, which no state dict holds."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, norm=OwnNorm, **how)
+
+
+class OwnNorm(nn.Module):
+    registered = False
+
+    def __init__(self, channels):
+        super().__init__()
+        self.scale, self.move = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        stats = torch.zeros(channels), torch.ones(channels)
+        for name, value in zip(("mean", "var"), stats):
+            if self.registered:
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value.double())
+
+    def forward(self, x):
+        if self.training:
+            mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
+            n = x.numel() / x.shape[1]
+            with torch.no_grad():
+                self.mean = 0.9 * self.mean + 0.1 * mean
+                self.var = 0.9 * self.var + 0.1 * var * n / (n - 1)
+        else:
+            mean, var = self.mean, self.var
+        x = (x - mean[:, None, None]) / torch.sqrt(var[:, None, None] + 1e-5)
+        return x * self.scale[:, None, None] + self.move[:, None, None]
+
+
+class RegisteredNorm(OwnNorm):
+    registered = True
+
+
+SPECIAL = [
+    ("unregistered-layers", Hidden, (basic, bottleneck, conv_block)),
+    ("unregistered-layers", MadeInForward, (basic, bottleneck, conv_block, identity_block)),
+    ("unused-parameters", Spare, KINDS),
+    ("bn-shared", OneNorm, KINDS),
+    ("parameters-shared", SharedByAll, KINDS),
+    ("bn-in-eval", InEval, KINDS),
+    ("eval-mode", AlwaysTrains, KINDS),
+    ("frozen-parameters", Frozen, KINDS),
+    ("backward-fails", OverwritesAndRaises, KINDS),
+    ("wrong-type", Tuple, KINDS),
+    ("nothing-returned", Nothing, KINDS),
+    ("input-modified", AddsToX, (basic, bottleneck, identity_block)),
+    ("wrong-tensor-added", LosesX, (basic,)),
+    ("extra-parameters", Scale, KINDS),
+    ("state-not-saved", Forgets, KINDS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "base", "kind"), [(code, base, kind) for code, base, kinds in SPECIAL for kind in kinds]
+)
+def test_a_special_fault_is_named(code, base, kind):
+    SharedByAll.norm.clear()
+    judge, block = kind(base)
+    assert codes(judge(block))[:1] == [code]
+
+
+def test_a_batch_size_written_into_the_block_is_found():
+    judge, block = basic(HardBatch)
+    assert codes(judge(block))
+
+
+class Lazy(Written):
+    def __init__(self, channels, stride, sizes, downsample=None, always=False, **how):
+        super().__init__(channels, stride, sizes, downsample, always, **how)
+        for place, conv in enumerate(self.convs):
+            self.convs[place] = nn.LazyConv2d(
+                conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False
+            )
+            self.norms[place] = nn.LazyBatchNorm2d()
+
+
+class Matrices(Written):
+    """1x1 convolutions as matrices (in, out), the other way round than nn.Linear's."""
+
+    def __init__(self, channels, stride, sizes, downsample=None, always=False, **how):
+        super().__init__(channels, stride, sizes, downsample, always, **how)
+        for place, conv in enumerate(self.convs):
+            if conv.kernel_size == (1, 1):
+                self.convs[place] = Matrix(conv.in_channels, conv.out_channels)
+
+
+class Matrix(nn.Module):
+    def __init__(self, c, d):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(c, d) / c**0.5)
+
+    def forward(self, x):
+        return torch.einsum("nchw,cd->ndhw", x, self.w)
+
+
+class Backwards(Written):
+    """Everything is registered in reverse order, and the shortcut runs first."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        convs, norms, shortcut = list(self.convs), list(self.norms), self.shortcut
+        del self.convs, self.norms, self.shortcut
+        self.shortcut = shortcut
+        self.norms, self.convs = nn.ModuleList(norms[::-1]), nn.ModuleList(convs[::-1])
+
+    def branch(self, x):
+        for place in range(len(self.convs) - 1, -1, -1):
+            x = self.norms[place](self.convs[place](x))
+            x = F.relu(x) if place else x
+        return x
+
+    def forward(self, x):
+        s = self.shortcut(x)
+        return F.relu(s + self.branch(x))
+
+
+class InPlaceWhereItMay(Written):
+    def forward(self, x):
+        s = self.shortcut(x)
+        out = self.branch(x)
+        out += s
+        return F.relu_(out)
+
+
+class Checkpointed(Written):
+    def branch(self, x):
+        return torch.utils.checkpoint.checkpoint(super().branch, x, use_reentrant=False, preserve_rng_state=False)
+
+
+RIGHT = [
+    {"base": Backwards}, {"base": Lazy}, {"base": Matrices}, {"base": InPlaceWhereItMay},
+    {"norm": RegisteredNorm}, {"last": lambda y: F.relu(F.relu(y))}, {"last": lambda y: y.clamp(min=0)},
+    {"last": lambda y: torch.where(y > 0, y, torch.zeros_like(y))}, {"act": nn.ReLU(inplace=True)},
+    {"act": lambda y: y * (y > 0)}, {"join": lambda f, s, x: torch.stack([f, s]).sum(0)},
+    {"join": lambda f, s, x: torch.add(s, f)}, {"end": lambda f: f * 1.0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", RIGHT, ids=range(len(RIGHT)))
+def test_a_right_block_in_another_style_passes(kind, how):
+    judge, block = kind(**how)
+    report = judge(block)
+    assert report.passed, report
+
+
+def test_findings_carry_the_numbers_seen():
+    judge, block = bottleneck(end=F.relu)
+    assert "of the 4032 outputs is smaller" in str(judge(block))
+    judge, block = bottleneck(short_stride=1)
+    text = str(judge(block))
+    assert "4 x 4" not in text and "3 x 32 x 5 x 4" in text and "3 x 32 x 9 x 8" in text
+
+
+def test_the_check_is_quick_on_a_block_that_it_cannot_explain():
+    import time
+
+    judge, block = bottleneck(join=lambda f, s, x: 0.83 * f + s)
+    judge(block)
+    start = time.perf_counter()
+    judge(block)
+    assert time.perf_counter() - start < 10
