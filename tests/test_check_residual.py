@@ -48,7 +48,7 @@ class Written(nn.Module):
 
     def branch(self, x):
         act, end = self.how["act"], len(self.convs) - 1
-        for place, (conv, norm) in enumerate(zip(self.convs, self.norms)):
+        for place, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             if self.how["order"] == "conv act norm" and place < end:
                 x = norm(act(conv(x)))
             else:
@@ -339,7 +339,7 @@ class OwnNorm(nn.Module):
         super().__init__()
         self.scale, self.move = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         stats = torch.zeros(channels), torch.ones(channels)
-        for name, value in zip(("mean", "var"), stats):
+        for name, value in zip(("mean", "var"), stats, strict=True):
             if self.registered:
                 self.register_buffer(name, value)
             else:

@@ -120,7 +120,7 @@ WRONG += [
     ("imagenet_stem", "pool-before-bn", stem(order="pool bn relu")),
     ("imagenet_stem", "small-pooling", stem(pool=lambda: nn.MaxPool2d(2, 2, ceil_mode=True))),
     ("imagenet_stem", "wrong-value", stem(relu=nn.LeakyReLU)),
-    ("imagenet_stem", "raised", lambda i: imagenet_stem(i)),
+    ("imagenet_stem", "wrong-signature", lambda i: imagenet_stem(i)),
 ]
 
 

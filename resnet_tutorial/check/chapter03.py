@@ -12,7 +12,6 @@ from ..blocks import conv3x3, needs_projection
 from . import residual
 from .core import exercise
 
-
 # --- 3.1 -------------------------------------------------------------------------------------
 
 

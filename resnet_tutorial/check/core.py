@@ -218,7 +218,7 @@ class Exercise:
             if "can't allocate memory" in str(error) or "not enough memory" in str(error):
                 expect(False, "too-much-memory", _describe(error), _LESS_MEMORY)
             else:
-                expect(False, "raised", _describe(error), "Call it on a small input and look at the shapes.")
+                expect(False, *_explain(error))
         return {"attempted": attempted, "findings": [asdict(finding) for finding in expect.findings]}
 
 
@@ -277,6 +277,38 @@ def _learners_frame(error: BaseException) -> traceback.FrameSummary | None:
 def _is_untouched_stub(error: NotImplementedError) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and (frames[-1].line or "").strip() == "raise NotImplementedError()"
+
+
+def _explain(error: Exception) -> tuple[str, str, str]:
+    """Return code, message and hint for an exception that got out of a check."""
+    if _learners_frame(error) is not None:
+        return "raised", _describe(error), _hint(error)
+    reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    if isinstance(error, TypeError) and "argument" in str(error):
+        return (
+            "wrong-signature", f"It could not be called as the exercise asks. {reason}",
+            "Keep the first line as it is given: the names of the arguments, their order, their defaults.",
+        )  # fmt: skip
+    return (
+        "wrong-type", f"What it gave could not be used. {reason}",
+        "Call it yourself, print what comes back, and compare that with what the exercise asks for.",
+    )  # fmt: skip
+
+
+def _hint(error: Exception) -> str:
+    """Return what to try after an exception of the learner's code."""
+    words = str(error)
+    if isinstance(error, NameError | ImportError):
+        return "Is the name spelled as where it was made, and has the cell that makes or imports it been run?"
+    if isinstance(error, AttributeError):
+        return "Is the attribute made in __init__, under just this name?"
+    if isinstance(error, RecursionError):
+        return "Something calls itself: look at the line named, and at what it calls."
+    if isinstance(error, RuntimeError) and any(w in words for w in ("size", "shape", "channels", "dimension", "mat1")):
+        return "Call it on a small input and print the shapes just before the line named."
+    if isinstance(error, IndexError | KeyError):
+        return "Print what is indexed, and with what, just before the line named."
+    return "Call it yourself with small arguments, and look at the line named."
 
 
 def _describe(error: Exception) -> str:

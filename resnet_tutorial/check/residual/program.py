@@ -6,7 +6,7 @@ blocks that learners write instead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +79,7 @@ class Values:
         axes = (0, 2, 3)
         seen = x.detach().mean(axes), x.detach().var(axes, unbiased=count > 1)
         share = self.momentum
-        self.statistics[name] = tuple((1 - share) * old + share * new for old, new in zip((mean, var), seen))
+        self.statistics[name] = tuple((1 - share) * old + share * new for old, new in zip((mean, var), seen, strict=True))
 
     def statistics_of(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the running mean and variance, 0 and 1 before the first step."""
