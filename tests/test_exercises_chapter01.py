@@ -1,5 +1,6 @@
 """Chapter 1's checks: right answers in several styles pass, wrong ones are named."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,28 @@ def norms(*, clear=True, square=False, kinds=nn.Conv2d):
     return gradient_norms
 
 
+def changed(how):
+    """The right norms, and what ``how`` makes of them."""
+    return lambda model, images, labels: how(norms()(model, images, labels), model)
+
+
+def clears_too_late(model, images, labels):
+    found = norms(clear=False)(model, images, labels)
+    model.zero_grad()
+    return found
+
+
+def summed(model, images, labels):
+    model.zero_grad()
+    F.cross_entropy(model(images), labels, reduction="sum").backward()
+    return [m.weight.grad.norm().item() for m in model.modules() if isinstance(m, nn.Conv2d)]
+
+
+def with_biases(model, images, labels):
+    found = norms()(model, images, labels)
+    return found + [1.0 for m in model.modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
+
+
 def with_autograd(model, images, labels):
     weights = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)]
     return [g.norm() for g in torch.autograd.grad(F.cross_entropy(model(images), labels), weights)]
@@ -68,9 +91,13 @@ def judge(shallow, deep):
     ("name", "answer"),
     [
         ("blocks_per_stage", by_divmod),
+        ("blocks_per_stage", lambda depth: np.int64(by_divmod(depth))),
+        ("blocks_per_stage", lambda depth: torch.tensor(by_divmod(depth))),
         ("copying_conv", dirac),
         ("gradient_norms", norms()),
         ("gradient_norms", with_autograd),
+        ("gradient_norms", changed(lambda found, model: torch.tensor(found))),
+        ("gradient_norms", changed(lambda found, model: tuple(np.float32(v) for v in found))),
         ("diagnose", judge),
     ],
 )
@@ -83,6 +110,9 @@ WRONG = [
     ("blocks_per_stage", lambda depth: (depth - 2) // 6, "accepts-wrong-depth"),
     ("blocks_per_stage", lambda depth: (depth - 2) / 6, "not-an-integer"),
     ("blocks_per_stage", lambda depth: (depth - 2) // 3, "wrong-value"),
+    ("blocks_per_stage", lambda depth: str(by_divmod(depth)), "wrong-type"),
+    ("blocks_per_stage", lambda depth: print(by_divmod(depth)), "wrong-type"),
+    ("copying_conv", lambda channels: dirac(3), "wrong-channels"),
     ("copying_conv", copying(ones=True), "adds-channels"),
     ("copying_conv", copying(zero=True), "all-zero"),
     ("copying_conv", copying(bias=True), "bias"),
@@ -92,7 +122,23 @@ WRONG = [
     ("gradient_norms", norms(square=True), "squared-norm"),
     ("gradient_norms", norms(kinds=nn.Conv2d | nn.Linear), "wrong-count"),
     ("gradient_norms", norms(kinds=nn.BatchNorm2d), "wrong-value"),
+    ("gradient_norms", clears_too_late, "gradients-accumulate"),
+    ("gradient_norms", summed, "summed-loss"),
+    ("gradient_norms", with_biases, "wrong-count"),
+    ("gradient_norms", changed(lambda found, model: found[::-1]), "wrong-order"),
+    ("gradient_norms", changed(lambda found, model: dict(enumerate(found))), "wrong-type"),
+    ("gradient_norms", changed(lambda found, model: [str(v) for v in found]), "wrong-type"),
+    ("gradient_norms", changed(lambda found, model: None), "wrong-type"),
+    (
+        "gradient_norms",
+        changed(lambda found, model: [m.weight.norm().item() for m in model.modules() if isinstance(m, nn.Conv2d)]),
+        "norm-of-weight",
+    ),
     ("diagnose", lambda s, d: "degradation" if d[1] > s[1] else "improvement", "misses-degradation"),
+    ("diagnose", lambda s, d: judge((s[0] + 0.5, s[1]), d), "misses-degradation"),
+    ("diagnose", lambda s, d: judge(s, (d[0], d[1] - 0.2)), "misses-overfitting"),
+    ("diagnose", lambda s, d: judge(s, d).title(), "wrong-word"),
+    ("diagnose", lambda s, d: print(judge(s, d)), "wrong-type"),
     ("diagnose", lambda s, d: "degradation" if d[0] > s[0] else "improvement", "misses-overfitting"),
     ("diagnose", lambda s, d: judge(s, d) if d != s else "overfitting", "misses-improvement"),
 ]

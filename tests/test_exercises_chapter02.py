@@ -4,7 +4,9 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from resnet_tutorial import check, shapes
 from resnet_tutorial.solutions import chapter02
@@ -63,7 +65,16 @@ def torch_formula(size, kernel_size, stride=1, padding=0, dilation=1):
     return out
 
 
-@pytest.mark.parametrize("attempt", [walks, torch_formula])
+def with_a_layer(size, kernel_size, stride=1, padding=0, dilation=1):
+    row, kernel = torch.zeros(1, 1, size), torch.zeros(1, 1, kernel_size)
+    try:
+        y = torch.nn.functional.conv1d(row, kernel, None, stride, padding, dilation)
+    except RuntimeError as error:
+        raise ValueError("does not fit") from error
+    return torch.tensor(y.shape[-1])
+
+
+@pytest.mark.parametrize("attempt", [walks, torch_formula, with_a_layer])
 def test_output_size_in_another_style(attempt):
     report = check.conv_output_size(attempt)
     assert report.passed, str(report)
@@ -81,6 +92,8 @@ def size_by(formula):
     [
         ("wrong-type", lambda n, k, s, p, d: (n + 2 * p - d * (k - 1) - 1) / s + 1),
         ("wrong-type", lambda n, k, s, p, d: print("112")),
+        ("wrong-type", lambda n, k, s, p, d: str((n + 2 * p - d * (k - 1) - 1) // s + 1)),
+        ("wrong-type", lambda n, k, s, p, d: 112 if n == 224 else None),
         ("wrong-positions", lambda n, k, s, p, d: (n + 2 * p - d * (k - 1) - 1) // s),
         ("padding-once", lambda n, k, s, p, d: (n + p - d * (k - 1) - 1) // s + 1),
         ("wrong-padding", lambda n, k, s, p, d: (n - d * (k - 1) - 1) // s + 1 if p != 1 else 0),
@@ -113,6 +126,17 @@ def by_gradient(size, kernel_size, stride=1, padding=0, dilation=1):
     return int((x.grad != 0).sum())
 
 
+def by_mask(size, kernel_size, stride=1, padding=0, dilation=1):
+    mask = np.zeros(size + 2 * padding, bool)
+    for o in range(shapes.conv_output_size(size, kernel_size, stride, padding, dilation)):
+        mask[o * stride : o * stride + dilation * (kernel_size - 1) + 1 : dilation] = True
+    return mask[padding : padding + size].sum()
+
+
+def by_sum(*arguments, **options):
+    return torch.tensor(by_mask(*arguments, **options))
+
+
 def by_pixel(size, kernel_size, stride=1, padding=0, dilation=1):
     outputs = shapes.conv_output_size(size, kernel_size, stride, padding, dilation)
 
@@ -126,7 +150,7 @@ def by_pixel(size, kernel_size, stride=1, padding=0, dilation=1):
     return sum(seen(pixel) for pixel in range(size))
 
 
-@pytest.mark.parametrize("attempt", [by_gradient, by_pixel])
+@pytest.mark.parametrize("attempt", [by_gradient, by_pixel, by_mask, by_sum])
 def test_pixels_seen_in_another_style(attempt):
     report = check.pixels_seen(attempt)
     assert report.passed, str(report)
@@ -144,6 +168,8 @@ def taps(size, kernel_size, stride, padding, dilation):
         ("counts-padding", lambda *all: len(set(taps(*all)))),
         ("counts-unseen", lambda n, *rest: n - len(set(taps(n, *rest)) & set(range(n)))),
         ("wrong-type", lambda n, *rest: set(taps(n, *rest)) & set(range(n))),
+        ("padding-not-subtracted", lambda n, k, s, p, d: len({t + p for t in taps(n, k, s, p, d) if t + p < n})),
+        ("wrong-type", lambda n, *rest: str(n)),
         ("wrong-value", lambda n, *rest: n),
         ("wrong-value", lambda n, k, s, p, d: len(set(taps(n, k, s, p, 1)) & set(range(n)))),
     ],
@@ -176,6 +202,10 @@ def test_sizes_that_give_seven_are_those_of_a_real_network():
         ("wrong-type", 224),
         ("wrong-type", (193.0, 224.0)),
         ("wrong-type", (0, 224)),
+        ("wrong-type", ("193", "224")),
+        ("wrong-type", None),
+        ("swapped", (224, 193)),
+        ("wrong-smallest", (224, 300)),
         ("wrong-smallest", (224, 224)),
         ("wrong-smallest", (192, 224)),
         ("wrong-largest", (193, 225)),
@@ -186,7 +216,9 @@ def test_sizes_names_the_mistake(code, answer):
     assert first_failure(check.sizes_that_give_seven(lambda: answer)) == code
 
 
-@pytest.mark.parametrize("answer", [(193, 224), [6 * 32 + 1, 7 * 32]])
+@pytest.mark.parametrize(
+    "answer", [(193, 224), [6 * 32 + 1, 7 * 32], np.array([193, 224]), tuple(torch.tensor([193, 224]))]
+)
 def test_sizes_in_another_style(answer):
     assert check.sizes_that_give_seven(lambda: answer).passed
 
@@ -196,6 +228,7 @@ def test_sizes_in_another_style(answer):
     [
         ("wrong-type", 2),
         ("wrong-type", ("2", 2)),
+        ("wrong-type", (2, 2, 2)),
         ("wrong-layer", (3, 2)),
         ("wrong-layer", (5, 2)),
         ("wrong-layer", (-3, 2)),
@@ -208,7 +241,7 @@ def test_shrinking_layer_names_the_mistake(code, answer):
     assert first_failure(check.find_shrinking_layer(lambda: answer)) == code
 
 
-@pytest.mark.parametrize("answer", [(2, 2), [2, 2]])
+@pytest.mark.parametrize("answer", [(2, 2), [2, 2], tuple(np.array([2, 2])), torch.tensor([2, 2])])
 def test_shrinking_layer_in_another_style(answer):
     assert check.find_shrinking_layer(lambda: answer).passed
 
@@ -232,7 +265,11 @@ def sums_groups(in_channels, out_channels, kernel_size, groups=1, bias=False):
     return sum(one for _ in range(groups)) + out_channels * int(bias)
 
 
-@pytest.mark.parametrize("attempt", [counts_a_layer, sums_groups])
+def counts_with_torch(*arguments, **options):
+    return torch.tensor(counts_a_layer(*arguments, **options))
+
+
+@pytest.mark.parametrize("attempt", [counts_a_layer, sums_groups, counts_with_torch])
 def test_params_in_another_style(attempt):
     report = check.conv_params(attempt)
     assert report.passed, str(report)
@@ -263,6 +300,13 @@ def test_params_names_the_mistake(code, formula):
     assert first_failure(check.conv_params(params_by(formula))) == code
 
 
+def test_params_keep_their_defaults():
+    def attempt(in_channels, out_channels, kernel_size, groups=1, bias=True):
+        return sums_groups(in_channels, out_channels, kernel_size, groups, bias)
+
+    assert first_failure(check.conv_params(attempt)) == "wrong-default"
+
+
 # --- 2.6 ---
 
 
@@ -275,7 +319,9 @@ def from_the_top(layers):
     return size, jump
 
 
-@pytest.mark.parametrize("attempt", [from_the_top, shapes.receptive_field])
+@pytest.mark.parametrize(
+    "attempt", [from_the_top, shapes.receptive_field, lambda layers: np.array(from_the_top(layers))]
+)
 def test_field_in_another_style(attempt):
     report = check.field_of_stack(attempt)
     assert report.passed, str(report)
@@ -304,6 +350,8 @@ def empties(layers):
     "code, attempt",
     [
         ("wrong-type", lambda layers: shapes.receptive_field(layers).size),
+        ("swapped", lambda layers: from_the_top(layers)[::-1]),
+        ("wrong-type", lambda layers: tuple(str(v) for v in from_the_top(layers))),
         ("sums-kernels", folds(lambda r, j, k, s, d: (r + k * d * j, j * s))),
         ("sums-kernels", lambda layers: (sum(k for k, _, _ in layers), math.prod(s for _, s, _ in layers))),
         ("jump-ignored", folds(lambda r, j, k, s, d: (r + d * (k - 1), j * s))),

@@ -91,6 +91,8 @@ def test_pointwise_conv_passes_in_other_styles(edits):
     [
         ("used-convolution", ("y = x.permute(0, 2, 3, 1) @ weight.T",
                               "return F.conv2d(x, weight[:, :, None, None])")),
+        ("used-convolution", ("y = x.permute(0, 2, 3, 1) @ weight.T",
+                              "return F.conv1d(x.flatten(2), weight[..., None]).unflatten(2, x.shape[2:])")),
         ("positions-mixed", ("x.permute(0, 2, 3, 1)", "x.reshape(-1, x.shape[1])",
                              "y.permute(0, 3, 1, 2)", "y.reshape(x.shape[0], -1, *x.shape[2:])")),
         ("wrong-shape", ("y.permute(0, 3, 1, 2)", "y")),
@@ -102,6 +104,9 @@ def test_pointwise_conv_passes_in_other_styles(edits):
         ("wrong-stride", ("x[:, :, ::stride, ::stride]",
                           "x.flip(2)[:, :, ::stride, ::stride] if stride > 1 else x")),
         ("no-gradient", ("weight.T", "weight.T.detach()", "x.permute", "x.detach().permute")),
+        ("no-gradient", ("weight.T", "weight.T.detach()")),
+        ("wrong-type", ("y = ", "y = None if stride > 1 else ", "return y.permute(0, 3, 1, 2)",
+                        "return y if y is None else y.permute(0, 3, 1, 2)")),
         ("input-modified", ("y = ", "x.mul_(2); y = ")),
         ("wrong-type", ("return", "result =")),
         ("raised", ("weight.T", "weights.T")),
@@ -371,6 +376,8 @@ def test_bottleneck_cost_passes_in_other_styles():
             return [sum(p.numel() for p in block.parameters()), sum(macs)]
     """
     assert first_code(check.bottleneck_cost(make(counted))) == "passed"
+    edits = ("return params + bias, macs", "return torch.tensor([params, macs]).numpy()")
+    assert first_code(check.bottleneck_cost(make(COST, *edits))) == "passed"
 
 
 @pytest.mark.parametrize(
@@ -390,8 +397,12 @@ def test_bottleneck_cost_passes_in_other_styles():
         ("wrong-params", ("9 * planes**2 + planes * out +", "3 * planes**2 + planes * out +")),
         ("wrong-macs", ("+ (9 * planes**2", "+ (3 * planes**2")),
         ("wrong-type", ("return params + bias, macs", "return params / 2, macs")),
+        ("wrong-type", ("return params + bias, macs", "return str(params), str(macs)")),
+        ("wrong-type", ("return params + bias, macs", "return None if stride > 1 else (params, macs)")),
+        ("wrong-type", ("return params + bias, macs", "return params")),
+        ("wrong-order", ("return params + bias, macs", "return macs, params")),
         ("wrong-default", ("stride=1", "stride=2")),
-        ("raised", ("stride=1", "stride")),
+        ("wrong-signature", ("stride=1", "stride")),
     ],
 )  # fmt: skip
 def test_bottleneck_cost_names_the_fault(code, edits):
@@ -494,6 +505,15 @@ def test_unseen_pixels_passes_in_other_styles():
         ("wrong-type", ("return x.grad", "mask = x.grad")),
         ("channels-cancel", ("x.grad.abs().sum(dim=(0, 1))", "x.grad[0].sum(dim=0).abs()")),
         ("outputs-cancel", ("y.backward(torch.randn(y.shape))", "y.sum().backward()")),
+        ("outputs-left-out", ("y = module(x)", "y = module(x)[:, 0]")),
+        ("outputs-left-out", ("y = module(x)", "y = module(x)[:, -1:]")),
+        ("channel-unread", ("x.grad.abs().sum(dim=(0, 1)) == 0", "(x.grad == 0).any(dim=1).all(dim=0)")),
+        ("input-not-random", ("torch.randn(3,", "torch.ones(3,")),
+        ("not-zero", ("x.grad.abs().sum(dim=(0, 1)) == 0", "(x.grad.abs() < 1e-2).all(1).all(0)")),
+        ("one-image", ("torch.randn(3,", "torch.randn(1,")),
+        ("one-image", ("x.grad.abs().sum(dim=(0, 1))", "x.grad[0].abs().sum(dim=0)")),
+        ("one-image", ("x.grad.abs().sum(dim=(0, 1)) == 0", "(x.grad == 0).all(dim=1).any(dim=0)")),
+        ("wrong-type", ("return x.grad", "return None if size == 8 else x.grad")),
         ("wrong-mask", ("y = module(x)", "y = module(x)[:, :, :1]")),
         ("wrong-mask", ("x.grad.abs().sum(dim=(0, 1)) == 0", "torch.zeros(size, size).bool()")),
         ("raised", ("requires_grad=True", "requires_grad=False")),

@@ -2,7 +2,9 @@
 
 import statistics
 
+import numpy as np
 import pytest
+import torch
 
 from resnet_tutorial import check
 from resnet_tutorial.solutions import chapter09 as solutions
@@ -16,6 +18,61 @@ def with_statistics(values):
     if len(values) < 2:
         raise ValueError("too few")
     return statistics.mean(values), statistics.stdev(values)
+
+
+def in_torch(values):
+    if len(values) < 2:
+        raise ValueError("too few")
+    return torch.tensor([torch.tensor(values).mean(), torch.tensor(values).std()])
+
+
+def sorts_first(values):
+    values.sort()
+    return with_statistics(values)
+
+
+def refuses(wrong):
+    """The right pair, and for too few values what is ``wrong``."""
+    return lambda values: with_statistics(values) if len(values) > 1 else wrong(values)
+
+
+def stands(*, spread=statistics.stdev, compare=lambda d, limit: d > limit, default=2.0, also=lambda b: None):
+    def stands_out(value, baseline, factor=default):
+        answer = compare(abs(value - statistics.mean(baseline)), factor * spread(baseline))
+        also(baseline)
+        return answer
+
+    return stands_out
+
+
+def by_division(value, baseline, factor=2.0):
+    return abs(value - statistics.mean(baseline)) / statistics.stdev(baseline) > factor
+
+
+def enters_dictionaries(first, second, prefix=""):
+    found, nothing = [], object()
+    for name in first.keys() | second.keys():
+        a, b = first.get(name, nothing), second.get(name, nothing)
+        if isinstance(a, dict):
+            found += enters_dictionaries(a, b, prefix + name + ".")
+        elif a != b:
+            found.append(prefix + name)
+    return sorted(found)
+
+
+def by_text(first, second):
+    a, b = flat(first), flat(second)
+    return sorted(n for n in a.keys() | b.keys() if str(a.get(n, "missing")) != str(b.get(n, "missing")))
+
+
+def by_identity(first, second):
+    a, b = flat(first), flat(second)
+    return sorted(n for n in a.keys() | b.keys() if a.get(n) is not b.get(n))
+
+
+def sorts_the_curve(val, test):
+    val.sort()
+    return test[0]
 
 
 def flat(settings, prefix=""):
@@ -38,6 +95,15 @@ def by_zip(val, test):
     ("name", "answer"),
     [
         ("mean_and_spread", with_statistics),
+        ("mean_and_spread", in_torch),
+        ("mean_and_spread", refuses(statistics.stdev)),
+        ("stands_out", stands()),
+        ("stands_out", stands(compare=lambda d, limit: torch.tensor(d) > limit)),
+        ("stands_out", lambda v, b, factor=2.0: np.abs(v - np.mean(b)) > factor * np.std(b, ddof=1)),
+        ("changed_choices", solutions.changed_choices),
+        ("changed_choices", lambda a, b: tuple(by_flattening(a, b))),
+        ("honest_error", lambda val, test: np.array(test)[np.argmin(val)]),
+        ("honest_error", lambda val, test: torch.tensor(test)[torch.tensor(val).argmin()]),
         ("stands_out", lambda v, b, factor=2.0: (v - statistics.mean(b)) ** 2 > factor**2 * statistics.variance(b)),
         ("changed_choices", by_flattening),
         ("honest_error", by_zip),
@@ -55,6 +121,34 @@ WRONG = [
     ("mean_and_spread", lambda v: (sum(v) / len(v), statistics.stdev(v) if len(v) > 1 else 0.0), "accepts-one-value"),
     ("stands_out", lambda v, b, factor=2.0: v - statistics.mean(b) > factor * statistics.stdev(b), "one-sided"),
     ("stands_out", lambda v, b, factor=2.0: abs(v - statistics.mean(b)) > 2 * statistics.stdev(b), "factor-ignored"),
+    ("mean_and_spread", sorts_first, "input-modified"),
+    ("mean_and_spread", lambda v: with_statistics(v)[::-1], "swapped"),
+    ("mean_and_spread", lambda v: [str(each) for each in with_statistics(v)], "wrong-type"),
+    ("mean_and_spread", lambda v: print(with_statistics(v)), "wrong-type"),
+    ("mean_and_spread", lambda v: (round(with_statistics(v)[0], 2), with_statistics(v)[1]), "wrong-mean"),
+    ("mean_and_spread", lambda v: (with_statistics(v)[0], with_statistics(v)[1] / len(v) ** 0.5), "standard-error"),
+    ("mean_and_spread", refuses(lambda v: (v[0], 0 / 0)), "wrong-error"),
+    ("mean_and_spread", refuses(lambda v: (v[0], 0) if v else with_statistics(v)), "accepts-one-value"),
+    ("mean_and_spread", refuses(lambda v: with_statistics(v) if v else (0, 0)), "accepts-no-value"),
+    ("stands_out", stands(spread=statistics.pstdev), "population-spread"),
+    ("stands_out", stands(spread=statistics.variance), "variance"),
+    ("stands_out", stands(compare=lambda d, limit: d >= limit), "counts-the-border"),
+    ("stands_out", stands(compare=lambda d, limit: d <= limit), "turned-round"),
+    ("stands_out", stands(compare=lambda d, limit: True if d > limit else None), "wrong-type"),
+    ("stands_out", stands(compare=lambda d, limit: d / limit), "wrong-type"),
+    ("stands_out", stands(default=1.0), "wrong-default"),
+    ("stands_out", stands(default=3.0), "wrong-default"),
+    ("stands_out", stands(also=lambda b: b.append(0.0)), "input-modified"),
+    ("stands_out", stands(also=lambda b: b.sort(reverse=True)), "input-modified"),
+    ("stands_out", by_division, "divides-by-zero"),
+    ("changed_choices", enters_dictionaries, "dictionary-or-not"),
+    ("changed_choices", by_text, "compared-as-text"),
+    ("changed_choices", by_identity, "finds-too-much"),
+    ("changed_choices", lambda a, b: ", ".join(by_flattening(a, b)), "wrong-type"),
+    ("changed_choices", lambda a, b: print(by_flattening(a, b)), "wrong-type"),
+    ("honest_error", sorts_the_curve, "input-modified"),
+    ("honest_error", lambda val, test: str(by_zip(val, test)), "wrong-type"),
+    ("honest_error", lambda val, test: val.index(min(val)), "epoch-returned"),
     ("stands_out", lambda v, b, factor=2.0: v > max(b) or v < min(b), "wrong-answer"),
     ("changed_choices", lambda a, b: sorted(n for n in a if a[n] != b.get(n)), "nested-missed"),
     ("changed_choices", lambda a, b: sorted(n for n in flat(a) if flat(a)[n] != flat(b).get(n)), "missing-entry"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import random
+
 import torch
 from torch import nn
 
 from ..cifar import cifar_plain, cifar_resnet
 from ..solutions import chapter01 as solutions
+from .common import described, number, sequence, unlike, whole
 from .core import exercise
 
 
@@ -19,12 +23,19 @@ def check_blocks_per_stage(blocks_per_stage, expect):
     """The paper's depths, and depths that no such network has."""
     for depth, n in ((8, 1), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18), (1202, 200)):
         found = blocks_per_stage(depth)
-        code = "not-an-integer" if isinstance(found, float) else "wrong-value"
-        expect(
-            found == n and not isinstance(found, float), code,
-            f"A network of {depth} layers got n = {found!r}, not {n}.",
+        value = whole(found)
+        if value is None:
+            code = "wrong-type" if number(found) is None else "not-an-integer"
+            expect(
+                False, code, f"For {depth} layers the function returned {described(found)}; n is an int.",
+                hint="Divide with //, which stays whole, and return the number.",
+            )  # fmt: skip
+            return
+        if not expect(
+            value == n, "wrong-value", f"A network of {depth} layers got n = {value}, not {n}.",
             hint="Two layers are stem and classifier; the rest are 3 stages of n blocks of 2 layers.",
-        )
+        ):
+            return
     for depth in (18, 21, 2, 0, -4):
         try:
             found = blocks_per_stage(depth)
@@ -32,9 +43,10 @@ def check_blocks_per_stage(blocks_per_stage, expect):
             continue
         expect(
             False, "accepts-wrong-depth",
-            f"For depth {depth}, which is not 6n+2 with n of 1 or more, the function returned {found!r}.",
+            f"For depth {depth}, which is not 6n+2 with n of 1 or more, the function returned {described(found)}.",
             hint="Raise ValueError when depth - 2 is not a multiple of 6, or leaves no block.",
         )
+        return
 
 
 @exercise(
@@ -48,13 +60,19 @@ def check_copying_conv(copying_conv, expect):
         layer = copying_conv(channels)
         if not expect(
             isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3), "wrong-type",
-            f"copying_conv({channels}) gave {layer!r}, not a 3x3 nn.Conv2d.",
+            f"copying_conv({channels}) gave {described(layer)}, not a 3x3 nn.Conv2d.",
             hint="nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False).",
         ):
             return
         expect(
             layer.bias is None, "bias", "The convolution has a bias.", hint="bias=False.",
         )  # fmt: skip
+        if not expect(
+            (layer.in_channels, layer.out_channels) == (channels, channels), "wrong-channels",
+            f"copying_conv({channels}) goes from {layer.in_channels} to {layer.out_channels} channels.",
+            hint="From channels to channels.",
+        ):
+            return
         x = torch.randn(2, channels, *size)
         y = layer(x)
         if not expect(
@@ -79,40 +97,82 @@ def _small_batch() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(8, 3, 16, 16), torch.randint(0, 10, (8,))
 
 
+def _with_bias() -> nn.Module:
+    """A network whose convolutions have biases, and one of them no bias."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 5, 1, bias=False), nn.ReLU(),
+        nn.Conv2d(5, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10),
+    )  # fmt: skip
+
+
+def _norms(found) -> torch.Tensor | None:
+    """Return a sequence of numbers as a tensor, and None for anything else."""
+    numbers = [number(value) for value in sequence(found) or []]
+    known = sequence(found) is not None and None not in numbers
+    return torch.tensor(numbers, dtype=torch.float64) if known else None
+
+
+def _norm_fault(found: torch.Tensor, right: torch.Tensor, others: dict[str, torch.Tensor]) -> str:
+    """Name the mistake that gives these norms."""
+    known = {"squared-norm": right**2, "wrong-order": right.flip(0), "summed-loss": 8 * right, **others}
+    return next((code for code, norms in known.items() if torch.allclose(found, norms, rtol=1e-3)), "wrong-value")
+
+
+_NORM_HINTS = {
+    "squared-norm": "The square root of the sum of squares: weight.grad.norm().",
+    "wrong-order": "model.modules() goes from the first layer to the last.",
+    "summed-loss": "The cross entropy of a batch is the mean over its images.",
+    "norm-of-weight": "The gradient stands in weight.grad, after backward().",
+    "gradients-accumulate": "backward() adds to what is in grad; call model.zero_grad() before it.",
+    "wrong-value": "Cross entropy of model(images) and labels, backward(), then weight.grad.norm() of each.",
+}
+
+
 @exercise(
     "gradient_norms", chapter=1, number=3, title="Measure the gradients",
     difficulty=3, importance=4, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter01:gradient_norms",
 )
 def check_gradient_norms(gradient_norms, expect):
-    """One number a convolution, the right ones, and the same when asked twice."""
-    for model in (cifar_plain(8), cifar_resnet(14, shortcut="B")):
+    """One number a convolution, the right ones, also with old gradients and when asked twice."""
+    for model in (cifar_plain(8), cifar_resnet(14, shortcut="B"), _with_bias()):
         x, labels = _small_batch()
-        right = solutions.gradient_norms(model, x, labels)
-        model.zero_grad()
-        found = list(gradient_norms(model, x, labels))
-        convolutions = sum(isinstance(m, nn.Conv2d) for m in model.modules())
-        if not expect(
-            len(found) == convolutions, "wrong-count",
-            f"The list has {len(found)} numbers for {convolutions} convolutions.",
-            hint="Only nn.Conv2d, every one, in the order of model.modules().",
-        ):
-            return
-        found = torch.tensor([float(v) for v in found])
-        expected = torch.tensor(right)
-        squared = torch.allclose(found, expected**2, rtol=1e-3)
-        expect(
-            torch.allclose(found, expected, rtol=1e-3), "squared-norm" if squared else "wrong-value",
-            f"The first convolution's norm is {found[0].item():.4g}; it should be {expected[0].item():.4g}.",
-            hint="The square root of the sum of squares: weight.grad.norm().",
-        )
-        again = torch.tensor([float(v) for v in gradient_norms(model, x, labels)])
-        expect(
-            torch.allclose(again, expected, rtol=1e-3), "gradients-accumulate",
-            f"Called a second time, the first number is {again[0].item():.4g} instead of "
-            f"{expected[0].item():.4g}: the gradients of the first call are still there.",
-            hint="backward() adds to what is in grad; call model.zero_grad() before it.",
-        )
+        convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+        twin = copy.deepcopy(model)
+        right = torch.tensor(solutions.gradient_norms(twin, x, labels), dtype=torch.float64)
+        fresh = [m.weight.grad for m in twin.modules() if isinstance(m, nn.Conv2d)]
+        solutions.gradient_norms(model, *_small_batch())  # leaves its gradients behind
+        others = {
+            "gradients-accumulate": [m.weight.grad + g for m, g in zip(convolutions, fresh, strict=True)],
+            "norm-of-weight": [m.weight.detach() for m in convolutions],
+        }
+        others = {code: torch.stack([t.double().norm() for t in all]) for code, all in others.items()}
+        for call in ("of a model with gradients of another batch", "a second time"):
+            answer = gradient_norms(model, x, labels)
+            found = _norms(answer)
+            if not expect(
+                found is not None, "wrong-type", f"The function returned {described(answer)}, not a list of numbers.",
+                hint="[layer.weight.grad.norm().item() for layer in ...]",
+            ):
+                return
+            if not expect(
+                len(found) == len(right), "wrong-count",
+                f"The list has {len(found)} numbers for {len(right)} convolutions.",
+                hint="Only nn.Conv2d, every one, in the order of model.modules().",
+            ):
+                return
+            off = (found - right).abs() / right
+            place = int(torch.nan_to_num(off, nan=torch.inf).argmax())
+            code = _norm_fault(found, right, others)
+            if code == "wrong-value" and call == "a second time":
+                code = "gradients-accumulate"
+            seen, due = unlike(found[place].item(), right[place].item())
+            if not expect(
+                torch.allclose(found, right, rtol=1e-3), code,
+                f"Called {call}, it gave {seen} for convolution {place + 1} of {len(right)}; the norm is {due}.",
+                hint=_NORM_HINTS[code],
+            ):
+                return
 
 
 @exercise(
@@ -121,17 +181,27 @@ def check_gradient_norms(gradient_norms, expect):
     solution="resnet_tutorial.solutions.chapter01:diagnose",
 )
 def check_diagnose(diagnose, expect):
-    """Four pairs of networks."""
+    """Clear cases, and errors that differ by little or not at all."""
+    a, b = (round(random.uniform(4, 20), 2) for _ in range(2))
     cases = {
-        "degradation": (((8.0, 12.0), (11.0, 14.0)), ((8.0, 12.0), (9.0, 11.0))),
-        "overfitting": (((8.0, 12.0), (2.0, 13.5)), ((5.0, 9.0), (5.0, 9.5))),
-        "improvement": (((8.0, 12.0), (2.0, 7.0)), ((8.0, 12.0), (8.0, 12.0))),
+        "degradation": (((8.0, 12.0), (11.0, 14.0)), ((8.0, 12.0), (9.0, 11.0)), ((a, b), (a + 0.01, b))),
+        "overfitting": (((8.0, 12.0), (2.0, 13.5)), ((5.0, 9.0), (5.0, 9.5)), ((a, b), (a - 0.01, b + 0.01))),
+        "improvement": (((8.0, 12.0), (2.0, 7.0)), ((8.0, 12.0), (8.0, 12.0)), ((a, b), (a, b - 0.01))),
     }
     for answer, pairs in cases.items():
         for shallow, deep in pairs:
             found = diagnose(shallow, deep)
-            expect(
+            if not expect(
+                isinstance(found, str) and found in cases,
+                "wrong-word" if isinstance(found, str) else "wrong-type",
+                f"The function returned {described(found)}, which is none of the three words.",
+                hint='return "degradation", "overfitting" or "improvement", in small letters.',
+            ):  # fmt: skip
+                return
+            if not expect(
                 found == answer, f"misses-{answer}",
                 f"Training and test error went from {shallow} to {deep}: that is {answer}, not {found!r}.",
-                hint="Look at the training error first: overfitting lowers it, degradation raises it.",
-            )
+                hint="Compare the training errors first: higher is degradation, by however little. "
+                "Only then compare the test errors.",
+            ):  # fmt: skip
+                return

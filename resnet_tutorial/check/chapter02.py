@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from numbers import Integral
 
 from .. import shapes
+from .common import described, whole, whole_numbers
 from .core import exercise
-
-
-def _is_int(value) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _refuses(function, *arguments, **options) -> bool:
@@ -21,12 +17,19 @@ def _refuses(function, *arguments, **options) -> bool:
     return True
 
 
-def _expect_int(value, expect, call: str) -> bool:
-    return expect(
-        _is_int(value), "wrong-type",
-        f"{call} gave {value!r}, a {type(value).__name__}; a number of pixels or weights is an int.",
+def _expect_int(value, expect, call: str) -> int | None:
+    """Return the whole number that came back, or record that it is none and return ``None``."""
+    expect(
+        whole(value) is not None, "wrong-type",
+        f"{call} gave {described(value)}; a number of pixels or weights is an int.",
         hint="Divide with //, which rounds down and stays whole; / gives a float. Return, do not print.",
     )  # fmt: skip
+    return whole(value)
+
+
+def _call(name: str, *arguments, **options) -> str:
+    """Return the call as it is written."""
+    return f"{name}({', '.join([*map(str, arguments), *(f'{k}={v}' for k, v in options.items())])})"
 
 
 @exercise(
@@ -36,22 +39,21 @@ def _expect_int(value, expect, call: str) -> bool:
 )  # fmt: skip
 def check_conv_output_size(conv_output_size, expect):
     """The size with each setting in turn, then all together, then an impossible kernel."""
-    if not _expect_int(conv_output_size(224, 7, 2, 3), expect, "conv_output_size(224, 7, 2, 3)"):
+    if _expect_int(conv_output_size(224, 7, 2, 3), expect, "conv_output_size(224, 7, 2, 3)") is None:
         return
     for size, kernel in ((6, 3), (5, 5), (32, 1), (9, 2)):
         got, right = conv_output_size(size, kernel), size - kernel + 1
-        if not expect(
+        got = _expect_int(got, expect, _call("conv_output_size", size, kernel))
+        if got is None or not expect(
             got == right, "wrong-positions",
             f"A kernel of {kernel} on {size} pixels gave {got}; it can stand in {right} places.",
             hint="The left edge runs from 0 to size - kernel_size, both included.",
         ):  # fmt: skip
             return
     for size, kernel, padding in ((6, 3, 1), (7, 5, 2), (4, 1, 3)):
-        got, right = (
-            conv_output_size(size, kernel, padding=padding),
-            size + 2 * padding - kernel + 1,
-        )
-        if not expect(
+        got, right = conv_output_size(size, kernel, padding=padding), size + 2 * padding - kernel + 1
+        got = _expect_int(got, expect, _call("conv_output_size", size, kernel, padding=padding))
+        if got is None or not expect(
             got == right, "padding-once" if got == right - padding else "wrong-padding",
             f"{size} pixels with a padding of {padding} and a kernel of {kernel} gave {got}, not {right}.",
             hint="The padding stands at both ends of the row.",
@@ -75,14 +77,13 @@ def _check_stride(conv_output_size, expect) -> None:
         (112, 3, 2, 1),
         (8, 1, 3, 0),
     ):
-        got = conv_output_size(size, kernel, stride, padding)
+        call = _call("conv_output_size", size, kernel, stride, padding)
+        got = _expect_int(conv_output_size(size, kernel, stride, padding), expect, call)
         right = shapes.conv_output_size(size, kernel, stride, padding)
         exact = (size + 2 * padding - kernel) / stride + 1
-        code = "rounds-up" if got == right + 1 else "stride-wrong" if _is_int(got) else "wrong-type"
-        if not expect(
-            got == right and _is_int(got), code,
-            f"conv_output_size({size}, {kernel}, {stride}, {padding}) gave {got!r}, not {right}: "
-            f"the division says {exact}.",
+        if got is None or not expect(
+            got == right, "rounds-up" if got == right + 1 else "stride-wrong",
+            f"{call} gave {got}, not {right}: the division says {exact}.",
             hint="Half a position does not exist: round down with //, and add 1 for the first position.",
         ):  # fmt: skip
             return
@@ -92,8 +93,9 @@ def _check_dilation(conv_output_size, expect) -> None:
     cases = ((8, 3, 1, 2, 2), (15, 3, 2, 0, 3), (20, 5, 1, 1, 2), (9, 1, 1, 0, 4), (31, 4, 3, 2, 5))
     for case in cases:
         got, right = conv_output_size(*case), shapes.conv_output_size(*case)
+        got = _expect_int(got, expect, f"conv_output_size{case}")
         ignored = shapes.conv_output_size(*case[:4])
-        if not expect(
+        if got is None or not expect(
             got == right, "dilation-ignored" if got == ignored else "dilation-wrong",
             f"conv_output_size{case} gave {got}, not {right}: with dilation {case[4]} a kernel of "
             f"{case[1]} spans {shapes.conv_receptive_field(case[1], case[4])} pixels.",
@@ -112,7 +114,8 @@ def check_pixels_seen(pixels_seen, expect):
     cases = (
         ((6, 3), {}), ((8, 1), {"stride": 2}), ((8, 3), {"stride": 2}), ((10, 2), {"stride": 4}),
         ((8, 3), {"stride": 2, "padding": 1}), ((2, 1), {"padding": 3}), ((5, 3), {"padding": 1}),
-        ((4, 1), {"stride": 2, "padding": 1}),
+        ((4, 1), {"stride": 2, "padding": 1}), ((5, 1), {"stride": 2, "padding": 1}),
+        ((5, 5), {"stride": 2, "padding": 2}), ((7, 2), {"stride": 3, "padding": 1}),
         ((9, 3), {"stride": 2, "padding": 2, "dilation": 2}), ((7, 2), {"dilation": 5}),
         ((13, 3), {"stride": 3, "padding": 1, "dilation": 2}),
     )  # fmt: skip
@@ -123,17 +126,18 @@ def check_pixels_seen(pixels_seen, expect):
         outputs = shapes.conv_output_size(size, kernel, **options)
         taps = [o * stride - padding + k * dilation for o in range(outputs) for k in range(kernel)]
         right = len({tap for tap in taps if 0 <= tap < size})
-        got = pixels_seen(size, kernel, **options)
+        call = _call("pixels_seen", size, kernel, **options)
+        got = _expect_int(pixels_seen(size, kernel, **options), expect, call)
         code = {
             len(taps): "counts-twice",
             len(set(taps)): "counts-padding",
             len({t for t in taps if t < size}): "counts-padding",
             size - right: "counts-unseen",
-        }.get(got, "wrong-value") if _is_int(got) else "wrong-type"  # fmt: skip
-        said = "".join(f", {name}={value}" for name, value in options.items())
-        if not expect(
-            _is_int(got) and got == right, code,
-            f"pixels_seen({size}, {kernel}{said}) gave {got!r}, not {right}: there are {outputs} positions "
+            len({t for t in taps if 0 <= t + padding < size}) if padding else -1: "padding-not-subtracted",
+        }.get(got, "wrong-value")  # fmt: skip
+        if got is None or not expect(
+            got == right, code,
+            f"{call} gave {got}, not {right}: there are {outputs} positions "
             f"of {kernel} tap{'s' * (kernel > 1)} each on {size} pixels.",
             hint="Collect the tap positions output * stride - padding + tap * dilation in a set, "
             "and keep those from 0 to size - 1.",
@@ -142,7 +146,7 @@ def check_pixels_seen(pixels_seen, expect):
 
 
 def _last_map(side: int) -> int:
-    for _ in range(5):
+    for _ in range(5 if side > 0 else 0):
         side = shapes.conv_output_size(side, 3, 2, 1)
     return side
 
@@ -154,10 +158,18 @@ def _last_map(side: int) -> int:
 )  # fmt: skip
 def check_sizes_that_give_seven(sizes_that_give_seven, expect):
     """The two sides, each against five halvings."""
-    answer = sizes_that_give_seven()
+    given = sizes_that_give_seven()
+    answer = whole_numbers(given, 2)
     if not expect(
-        isinstance(answer, tuple | list) and len(answer) == 2 and all(map(_is_int, answer)) and min(answer) > 0,
-        "wrong-type", f"The answer is {answer!r}; two whole numbers are asked for.",
+        answer is not None and min(answer) > 0,
+        "wrong-type", f"The answer is {described(given)}; two whole numbers above 0 are asked for.",
+        hint="return smallest, largest",
+    ):  # fmt: skip
+        return
+    beyond = _last_map(answer[1] - 1), _last_map(answer[0] + 1)
+    if not expect(
+        answer[0] <= answer[1] or beyond != (6, 8), "swapped",
+        f"{answer[0]} and {answer[1]} are the right numbers in the wrong order.",
         hint="return smallest, largest",
     ):  # fmt: skip
         return
@@ -186,10 +198,11 @@ FAULTY_BRANCH = ((3, 1, 1, 1), (5, 1, 2, 1), (3, 1, 1, 2), (1, 1, 0, 1), (7, 1, 
 )  # fmt: skip
 def check_find_shrinking_layer(find_shrinking_layer, expect):
     """Index and padding, each judged by what the layer would give."""
-    answer = find_shrinking_layer()
+    given = find_shrinking_layer()
+    answer = whole_numbers(given, 2)
     if not expect(
-        isinstance(answer, tuple | list) and len(answer) == 2 and all(map(_is_int, answer)),
-        "wrong-type", f"The answer is {answer!r}; an index and a padding are asked for, both whole numbers.",
+        answer is not None, "wrong-type", f"The answer is {described(given)}; an index and a padding are asked for, "
+        "both whole numbers.",
         hint="return index, padding",
     ):  # fmt: skip
         return
@@ -221,7 +234,7 @@ def check_find_shrinking_layer(find_shrinking_layer, expect):
 )  # fmt: skip
 def check_conv_params(conv_params, expect):
     """Weights, then biases, then groups, then groups that do not divide."""
-    if not _expect_int(conv_params(3, 64, 7), expect, "conv_params(3, 64, 7)"):
+    if _expect_int(conv_params(3, 64, 7), expect, "conv_params(3, 64, 7)") is None:
         return
     cases = (
         (3, 64, 7, 1, False), (16, 32, 3, 1, False), (64, 16, 1, 1, False),
@@ -230,7 +243,9 @@ def check_conv_params(conv_params, expect):
     )  # fmt: skip
     for case in cases:
         inputs, outputs, kernel, groups, bias = case
-        got, right = conv_params(inputs, outputs, kernel, groups, bias), shapes.conv_params(*case)
+        call = _call("conv_params", inputs, outputs, kernel, groups=groups, bias=bias)
+        got = _expect_int(conv_params(inputs, outputs, kernel, groups, bias), expect, call)
+        right = shapes.conv_params(*case)
         one, dense = right - bias * outputs, inputs * outputs * kernel**2
         code = {
             one // kernel: "kernel-not-squared",
@@ -239,12 +254,20 @@ def check_conv_params(conv_params, expect):
             right + inputs * bias - outputs * bias: "bias-per-input",
             dense + bias * outputs: "groups-ignored",
             one // groups + bias * outputs: "groups-twice",
-        }.get(got, "wrong-value") if _is_int(got) else "wrong-type"  # fmt: skip
-        if not expect(
-            _is_int(got) and got == right, code,
-            f"conv_params({inputs}, {outputs}, {kernel}, groups={groups}, bias={bias}) gave {got!r}, not {right}.",
+        }.get(got, "wrong-value")  # fmt: skip
+        if got is None or not expect(
+            got == right, code, f"{call} gave {got}, not {right}.",
             hint=f"The weight has the shape ({outputs}, {inputs // groups}, {kernel}, {kernel}); "
             f"a bias adds one number for each output channel.",
+        ):  # fmt: skip
+            return
+    for inputs, outputs, kernel in ((3, 64, 7), (8, 24, 2)):
+        call = _call("conv_params", inputs, outputs, kernel)
+        got, right = whole(conv_params(inputs, outputs, kernel)), shapes.conv_params(inputs, outputs, kernel)
+        if not expect(
+            got == right, "wrong-default", f"{call} gave {got}, not {right}: with neither groups nor bias given, "
+            "there is one group and no bias.",
+            hint="Keep the first line as it is given: groups=1, bias=False.",
         ):  # fmt: skip
             return
     for inputs, outputs, groups in ((6, 8, 4), (8, 6, 4), (4, 4, 8)):
@@ -271,10 +294,11 @@ def check_field_of_stack(field_of_stack, expect):
     )  # fmt: skip
     for stack in stacks:
         handed = list(stack)
-        answer = field_of_stack(handed)
+        given = field_of_stack(handed)
+        answer = whole_numbers(given, 2)
         if not expect(
-            isinstance(answer, tuple | list) and len(answer) == 2 and all(map(_is_int, answer)),
-            "wrong-type", f"field_of_stack({stack}) gave {answer!r}; two whole numbers are asked for.",
+            answer is not None,
+            "wrong-type", f"field_of_stack({stack}) gave {described(given)}; two whole numbers are asked for.",
             hint="return size, jump",
         ):  # fmt: skip
             return
@@ -283,6 +307,12 @@ def check_field_of_stack(field_of_stack, expect):
             hint="Go through the list without taking anything out of it.",
         )  # fmt: skip
         right = tuple(shapes.receptive_field(stack))
+        if not expect(
+            answer[0] == answer[1] or tuple(answer[::-1]) != right, "swapped",
+            f"field_of_stack({stack}) gave {tuple(answer)}; the right numbers in the right order are {right}.",
+            hint="return size, jump",
+        ):  # fmt: skip
+            return
         if not expect(
             answer[0] == right[0], _field_fault(stack, answer[0]),
             f"field_of_stack({stack}) gave a size of {answer[0]}, not {right[0]}.",

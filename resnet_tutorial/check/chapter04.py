@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import combinations
-from numbers import Integral
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..blocks import needs_projection
 from ..shapes import conv_macs, conv_params
 from . import residual
+from .common import described, whole_numbers
 from .core import Expectations, exercise
-from .residual.watch import Watch
 
 
 def _by(shape: tuple[int, ...]) -> str:
@@ -33,6 +33,26 @@ def _any_failed(expect: Expectations) -> bool:
 
 # --- exercise 4.1 ---
 
+_CONVOLUTIONS = {
+    torch.conv1d, torch.conv2d, torch.conv3d, torch.convolution,
+    torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d,
+}  # fmt: skip
+
+
+class _Convolutions(TorchFunctionMode):
+    """Notes each convolution of any number of axes that is computed meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        given = kwargs or {}
+        if func in _CONVOLUTIONS:
+            weight = args[1] if len(args) > 1 else given["weight"]
+            self.calls.append(f"{func.__name__} with a weight of {_by(weight.shape)}")
+        return func(*args, **given)
+
 
 @exercise(
     "pointwise_conv", chapter=4, number=1, title="A 1 × 1 convolution as a matrix product",
@@ -43,12 +63,9 @@ def check_pointwise_conv(pointwise_conv, expect):
     """Equal to F.conv2d for several shapes and strides, pixel by pixel, with gradients."""
     x, weight = torch.randn(2, 4, 3, 5).double(), torch.randn(4, 4).double()
     before = x.clone()
-    with Watch() as watch:
+    with _Convolutions() as watch:
         y = pointwise_conv(x, weight)
-    if not expect(
-        isinstance(y, Tensor), "wrong-type",
-        f"The function returned {type(y).__name__}, not a tensor.", hint="Return the result.",
-    ):  # fmt: skip
+    if not _is_tensor(expect, y):
         return
     expect(
         torch.equal(x, before), "input-modified",
@@ -57,7 +74,7 @@ def check_pointwise_conv(pointwise_conv, expect):
     )
     expect(
         not watch.calls, "used-convolution",
-        f"The function calls a convolution: {', '.join(map(str, watch.calls))}.",
+        f"The function calls a convolution: {', '.join(watch.calls)}.",
         hint="Multiply matrices: @, torch.matmul, torch.einsum or F.linear.",
     )
     if not expect(
@@ -96,11 +113,33 @@ def check_pointwise_conv(pointwise_conv, expect):
     ):  # fmt: skip
         x, weight = torch.randn(shape).double(), torch.randn(out_channels, shape[1]).double()
         _expect_strided(expect, pointwise_conv, x, weight, stride)
-    x = torch.randn(1, 2, 3, 3, requires_grad=True)
-    y = pointwise_conv(x, torch.randn(2, 2))
-    expect(
-        y.requires_grad, "no-gradient", "No gradient leads from the result back to x.",
-        hint="Stay with tensor operations; no .detach(), .numpy() or .item().",
+    if _any_failed(expect):
+        return
+    inputs = [torch.randn(shape).double().requires_grad_() for shape in ((2, 2, 3, 5), (3, 2))]
+    y, right = pointwise_conv(*inputs, 2), _conv(*inputs, 2)
+    mixing = torch.randn(right.shape).double()
+    for name, x in zip(("x", "the weight"), inputs, strict=True):
+        gradient = None
+        if y.requires_grad:
+            (gradient,) = torch.autograd.grad((y * mixing).sum(), x, retain_graph=True, allow_unused=True)
+        if not expect(
+            gradient is not None, "no-gradient", f"No gradient leads from the result back to {name}.",
+            hint="Stay with tensor operations; no .detach(), .numpy() or .item().",
+        ):  # fmt: skip
+            return
+        (wanted,) = torch.autograd.grad((right * mixing).sum(), x, retain_graph=True)
+        error = _distance(gradient, wanted)
+        expect(
+            error < 1e-6, "wrong-gradient",
+            f"The result is right, but the gradient of {name} differs from that of F.conv2d by up to {error:.3g}.",
+            hint="Stay with tensor operations; no .detach(), .data or torch.no_grad().",
+        )  # fmt: skip
+
+
+def _is_tensor(expect: Expectations, y: Any) -> bool:
+    return expect(
+        isinstance(y, Tensor), "wrong-type",
+        f"The function returned {described(y)}, not a tensor.", hint="Return the result.",
     )  # fmt: skip
 
 
@@ -112,6 +151,8 @@ def _expect_strided(
     expect: Expectations, function: Callable, x: Tensor, weight: Tensor, stride: int
 ) -> None:
     y, right = function(x, weight, stride), _conv(x, weight, stride)
+    if not _is_tensor(expect, y):
+        return
     what = f"x of {_by(x.shape)} with stride {stride}"
     if y.shape != right.shape:
         ignored = stride > 1 and y.shape[2:] == x.shape[2:]
@@ -260,14 +301,23 @@ _MISCOUNTS = {
 )  # fmt: skip
 def check_bottleneck_cost(bottleneck_cost, expect):
     """Parameters and multiply-accumulates of blocks with and without projection and stride."""
-    first = bottleneck_cost(*_COST_CASES[0])
+    found = []
+    for case in _COST_CASES:
+        answer = bottleneck_cost(*case[:3], stride=case[3])
+        counts = whole_numbers(answer, 2)
+        if not expect(
+            counts is not None, "wrong-type",
+            f"bottleneck_cost{case} gave {described(answer)}, not two whole numbers.",
+            hint="return params, macs",
+        ):  # fmt: skip
+            return
+        found.append(tuple(counts))
     if not expect(
-        isinstance(first, tuple | list) and len(first) == 2 and all(isinstance(n, Integral) for n in first),
-        "wrong-type", f"The function returned {first!r}, not two whole numbers.",
-        hint="return params, macs",
+        [pair[::-1] for pair in found] != [_cost(*case) for case in _COST_CASES], "wrong-order",
+        f"bottleneck_cost{_COST_CASES[0]} gave {found[0]}: both numbers are right, but in the wrong order.",
+        hint="The parameters come first: return params, macs",
     ):  # fmt: skip
         return
-    found = [tuple(bottleneck_cost(*case[:3], stride=case[3])) for case in _COST_CASES]
     for index, (code, what) in enumerate(
         (("wrong-params", "parameters"), ("wrong-macs", "multiply-accumulates"))
     ):
@@ -277,9 +327,8 @@ def check_bottleneck_cost(bottleneck_cost, expect):
             expect(True, code, f"The {what} are right.")
         else:
             _explain_count(expect, index, code, what, counts, right)
-    # A default that is not there raises here, with the learner's own line.
     expect(
-        tuple(bottleneck_cost(256, 64, 14)) == _cost(256, 64, 14, 1), "wrong-default",
+        whole_numbers(bottleneck_cost(256, 64, 14), 2) == list(_cost(256, 64, 14, 1)), "wrong-default",
         "Without a stride the function counts another block than with stride=1.",
         hint="def bottleneck_cost(in_channels, planes, size, stride=1)",
     )
@@ -386,22 +435,34 @@ def _check_masks(unseen_pixels: Callable[..., Tensor], expect: Expectations) -> 
         mask = unseen_pixels(module, in_channels, len(right))
         _expect_mask(expect, mask, right.bool(), what, "wrong-mask")
 
-    opposite = nn.Conv2d(2, 1, 1, bias=False)
-    with torch.no_grad():
-        opposite.weight.copy_(torch.tensor([1.0, -1.0]).reshape(1, 2, 1, 1))
-    _expect_mask(
-        expect, unseen_pixels(opposite, 2, 4), torch.zeros(4, 4).bool(),
-        "a convolution that subtracts its second channel from its first", "channels-cancel",
-        "Look at each channel by itself: a sum over the channels of the gradient can cancel.",
-    )  # fmt: skip
-    with torch.no_grad():
-        opposite = nn.Conv2d(1, 2, 1, bias=False)
-        opposite.weight.copy_(torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1))
-    _expect_mask(
-        expect, unseen_pixels(opposite, 1, 4), torch.zeros(4, 4).bool(),
-        "a convolution whose two outputs are x and -x", "outputs-cancel",
-        "The sum over all outputs can cancel: give each output a random weight before the sum.",
-    )  # fmt: skip
+    _check_channels(unseen_pixels, expect)
+    _check_branches(unseen_pixels, expect, thinned_mask)
+    if not _any_failed(expect):
+        _check_inputs(unseen_pixels, expect)
+
+
+def _check_channels(unseen_pixels: Callable[..., Tensor], expect: Expectations) -> None:
+    """Channels whose gradients cancel, and channels that are not read or not written."""
+    none = torch.zeros(4, 4).bool()
+    difference = torch.tensor([1.0, -1.0])
+    for weight, what, code, hint in (
+        (difference[None], "a convolution that subtracts its second channel from its first", "channels-cancel",
+         "Look at each channel by itself: a sum over the channels of the gradient can cancel."),
+        (difference[:, None], "a convolution whose two outputs are x and -x", "outputs-cancel",
+         "The sum over all outputs can cancel: give each output a random weight before the sum."),
+        (torch.tensor([[0.0, 1.0, 0.0]]), "a convolution that reads the second of three channels",
+         "channel-unread", "A pixel is unread if its gradient is zero in all channels: all(dim=1), not any(dim=1)."),
+        (torch.tensor([[0.0], [1.0], [0.0]]), "a convolution of whose three outputs only the second is not constant",
+         "outputs-left-out", "Every output channel counts: reduce the whole of y to one number."),
+    ):  # fmt: skip
+        conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
+        with torch.no_grad():
+            conv.weight.copy_(weight[:, :, None, None])
+        _expect_mask(expect, unseen_pixels(conv, weight.shape[1], 4), none, what, code, hint)
+
+
+def _check_branches(unseen_pixels: Callable[..., Tensor], expect: Expectations, thinned_mask: Tensor) -> None:
+    """The branches of a bottleneck, which end in a batch norm."""
     for at_first, at_second, right in ((1, 2, torch.zeros(6, 6).bool()), (2, 1, thinned_mask)):
         branch = nn.Sequential(
             nn.Conv2d(2, 32, 1, at_first), nn.BatchNorm2d(32), nn.ReLU(),
@@ -414,20 +475,70 @@ def _check_masks(unseen_pixels: Callable[..., Tensor], expect: Expectations) -> 
         )  # fmt: skip
 
 
+class _Gate(nn.Module):
+    """Multiplies each image by the ReLU of its batch-normalised mean.
+
+    In a batch some images have a mean above the batch's, others below it: the output of the latter
+    is zero. An image that comes alone, or among equal ones, is at the mean. In evaluation mode the
+    gate is open.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return 2 * x
+        means = x.detach().mean(dim=(1, 2, 3))
+        spread = (means - means.mean()) / (means.var(correction=0) + 1e-20).sqrt()
+        # The mean of equal numbers is not always that number to the last digit.
+        return x * F.relu(spread - 1e-3)[:, None, None, None]
+
+
+def _check_inputs(unseen_pixels: Callable[..., Tensor], expect: Expectations) -> None:
+    """Modules that show whether the images are several, random, and their gradients compared with zero."""
+    none = torch.zeros(6, 6).bool()
+    # With 64 channels, a random image whose largest values all miss a pixel comes once in 10**8.
+    _expect_mask(
+        expect, unseen_pixels(nn.MaxPool2d(2), 64, 6), none, "a max-pooling of 2 x 2", "input-not-random",
+        "Of equal values max-pooling reads one: draw the input with torch.randn.",
+    )  # fmt: skip
+    faint = nn.Conv2d(4, 16, 1, bias=False)
+    with torch.no_grad():
+        faint.weight.mul_(1e-4)
+    _expect_mask(
+        expect, unseen_pixels(faint, 4, 6), none, "a convolution with weights below 0.0001", "not-zero",
+        "A small gradient is no zero: compare with 0 itself.",
+    )  # fmt: skip
+    # Whoever looks at one image of several meets an open gate by chance, but not twenty times.
+    for _ in range(20):
+        mask = unseen_pixels(_Gate(), 2, 6)
+        if not _expect_mask(
+            expect, mask, none, "a gate that closes for images below the batch's mean", "one-image",
+            "Send several random images, and ask where the gradient is zero in all of them: with a ReLU "
+            "inside, one image's gradient can be zero by chance.",
+        ):  # fmt: skip
+            return
+
+
 def _describe_mask(mask: Any) -> str:
     if isinstance(mask, Tensor):
         return f"a tensor of type {mask.dtype} and shape {tuple(mask.shape)}"
-    return f"an object of type {type(mask).__name__}"
+    return described(mask)
 
 
 def _expect_mask(
     expect: Expectations, mask: Tensor, right: Tensor, what: str, code: str,
     hint: str = "The gradient of the outputs with respect to x is zero at a pixel nobody reads.",
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     side = len(right)
-    expect(
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != right.shape:
+        return expect(
+            False, "wrong-type",
+            f"For {what} the function returned {_describe_mask(mask)}, not a boolean tensor of {side} x {side}.",
+            hint="Compare the gradient with zero and reduce the axes of the batch and the channels.",
+        )
+    marked, unread = int(mask.sum()), int(right.sum())
+    return expect(
         torch.equal(mask, right), code,
-        f"For {what} on {side} x {side} pixels {int(mask.sum())} are marked as unread; "
-        f"{int(right.sum())} are.",
+        f"For {what} on {side} x {side} pixels {marked} are marked as unread; "
+        + (f"{unread} are." if marked != unread else f"{unread} are, but not the same."),
         hint=hint,
     )

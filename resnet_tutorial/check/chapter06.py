@@ -7,8 +7,8 @@ alone: all tensors of one shape get the same values (:func:`_by_shape`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from math import prod
 from numbers import Integral
 from typing import Any
@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..blocks import BasicBlock, Bottleneck
+from ..cifar import CifarBlock
 from ..models import make_layer
-from ..solutions.chapter06 import ResNet50, classifier_head, imagenet_stem
+from ..solutions.chapter06 import ResNet50, SmallResNet, classifier_head, imagenet_stem
 from .core import exercise
-
-# what a wrong network would have computed: code, message, hint, and that network
-Variant = tuple[str, str, str, Callable[[], nn.Module]]
+from .networks import Network, Shape, Variant, head_variants, judge_network, stages
 
 
 @cache
@@ -564,6 +563,82 @@ def _reference(train: bool, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | No
 # --- 6.6 -------------------------------------------------------------------------------------
 
 
+@exercise(
+    "small_resnet", chapter=6, number=6, title="The ResNet for small images",
+    difficulty=3, importance=4, minutes=12, points=3,
+    solution="resnet_tutorial.solutions.chapter06:SmallResNet",
+)  # fmt: skip
+def check_small_resnet(SmallResNet_, expect):
+    """Counts, shapes, logits and gradients at two depths, with two kinds of blocks."""
+    settings = ((BasicBlock, 20, 3), (CifarBlock, 8, 7))
+    networks = []
+    for block, depth, classes in settings:
+        networks.append(Network(
+            f"SmallResNet({block.__name__}, {depth}, {classes})",
+            partial(SmallResNet_, block, depth, classes), partial(SmallResNet, block, depth, classes),
+            partial(_small_variants, block, depth, classes), (16, 20),
+        ))  # fmt: skip
+    if judge_network(networks, expect):
+        made = SmallResNet_(CifarBlock, 8)
+        out = made(torch.zeros(2, 3, 16, 16)).shape[-1]
+        expect(
+            out == 10, "wrong-default", f"SmallResNet(CifarBlock, 8) gives {out} logits, not 10.",
+            hint="num_classes=10 stands in the signature: leave it there.",
+        )  # fmt: skip
+
+
+def _small_variants(block: type[nn.Module], depth: int, classes: int) -> Iterator[Variant]:
+    n = (depth - 2) // 6
+
+    def stem(size: int = 3, stride: int = 1, *behind: nn.Module, bias: bool = False) -> nn.Module:
+        conv = nn.Conv2d(3, 16, size, stride, size // 2, bias=bias)
+        return nn.Sequential(conv, nn.BatchNorm2d(16), *(behind or (nn.ReLU(),)))
+
+    def build(
+        counts=(n, n, n), planes=(16, 32, 64), strides=(1, 2, 2), front=None, first=16, head=classes, **how
+    ) -> nn.Module:
+        ends = {name: how.pop(name) for name in ("pool", "after") if name in how}
+        made = stages(block, planes, counts, first, strides, **how)
+        return Shape(front or stem(), made, nn.Linear(planes[-1] * block.expansion, head), **ends)
+
+    blocks_hint = "depth = 6n + 2: three stages of n blocks, each of two layers, the stem and the head."
+    for wrong in {n - 1, n + 1, 2 * n, 3 * n, depth // 6 + 1, depth} - {n, 0, -1}:
+        yield ("wrong-depth", f"Each stage has {wrong} blocks, not {n}.", blocks_hint,
+               partial(build, counts=(wrong,) * 3))
+    yield ("shared-block", "The blocks of a stage behind the first are one and the same block.",
+           "[block] * n repeats one object; make each block anew, or use make_layer.", partial(build, copies=True))
+    yield ("stride-in-every-block", "every block of stages 2 and 3 has the stride, not only the first.",
+           "Only the first block of a stage changes the shape.", partial(build, each=True))
+    for strides in ((1, 1, 1), (2, 2, 2), (1, 1, 2), (1, 2, 1)):
+        yield ("wrong-stride", f"the strides of the three stages are {strides}; (1, 2, 2) is right.",
+               "Stage 1 keeps the size, stages 2 and 3 halve it.", partial(build, strides=strides))
+    for planes in ((64, 128, 256), (16, 16, 16), (32, 64, 128)):
+        yield ("wrong-widths", f"The stages have {planes} channels, not (16, 32, 64).",
+               "The small network begins with 16 channels and doubles them twice.",
+               lambda planes=planes: build(planes=planes, first=planes[0], front=nn.Sequential(
+                   nn.Conv2d(3, planes[0], 3, 1, 1, bias=False), nn.BatchNorm2d(planes[0]), nn.ReLU())))
+    yield ("imagenet-stem", "The stem has a 7 × 7 convolution.",
+           "Images of 32 × 32 pixels get one 3 × 3 at stride 1, and no pooling.",
+           lambda: build(front=stem(7, 2, nn.ReLU(), nn.MaxPool2d(3, 2, 1))))
+    yield ("stem-stride", "the stem has a stride of 2.", "The stem keeps the size.",
+           lambda: build(front=stem(3, 2)))
+    yield ("stem-pooling", "the stem pools.", "No pooling: the images are small already.",
+           lambda: build(front=stem(3, 1, nn.ReLU(), nn.MaxPool2d(3, 2, 1))))
+    yield ("stem-pooling", "the stem pools.", "No pooling: the images are small already.",
+           lambda: build(front=stem(3, 1, nn.ReLU(), nn.MaxPool2d(2, 2))))
+    yield ("stem-relu-missing", "the stem has no ReLU.", "Convolution, batch norm, ReLU.",
+           lambda: build(front=stem(3, 1, nn.Identity())))
+    yield ("bias-before-bn", "The stem's convolution has a bias.",
+           "bias=False: the batch norm behind it takes the bias away.", lambda: build(front=stem(bias=True)))
+    for wrong in {10, 1000} - {classes}:
+        yield ("wrong-classes", f"The head gives {wrong} logits, whatever num_classes is.",
+               "Hand num_classes to the head.", partial(build, head=wrong))
+    yield from head_variants(build)
+
+
+# --- 6.7 -------------------------------------------------------------------------------------
+
+
 def _checkpoint(
     block: type[nn.Module], layers: Iterable[int], in_channels: int = 3, num_classes: int = 1000, **options: int
 ) -> dict[str, Tensor]:  # fmt: skip
@@ -583,7 +658,7 @@ def _checkpoint(
 
 
 @exercise(
-    "depth_of_checkpoint", chapter=6, number=6, title="Read a depth from a checkpoint",
+    "depth_of_checkpoint", chapter=6, number=7, title="Read a depth from a checkpoint",
     difficulty=2, importance=3, minutes=8, points=2,
     solution="resnet_tutorial.solutions.chapter06:depth_of_checkpoint",
 )  # fmt: skip

@@ -16,9 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import shapes
-from ..blocks import needs_projection
+from ..blocks import Bottleneck, needs_projection
+from ..solutions.chapter06 import imagenet_stem
+from ..solutions.chapter07 import ResNeXt
 from . import residual
 from .core import exercise
+from .networks import Network, Shape, Variant, head_variants, judge_network, stages
 
 _CLOSE = 1e-9  # tensors are compared in float64
 
@@ -496,7 +499,97 @@ def check_equal_cost_width(equal_cost_width, expect):
 
 
 @exercise(
-    "count_groups", chapter=7, number=6, title="Find the fault: count the groups",
+    "resnext_whole", chapter=7, number=6, title="Assemble ResNeXt-50",
+    difficulty=3, importance=4, minutes=12, points=3,
+    solution="resnet_tutorial.solutions.chapter07:ResNeXt",
+)  # fmt: skip
+def check_resnext_whole(ResNeXt_, expect):
+    """Parameters of ResNeXt-50 and 101, then logits and gradients of a short network."""
+    for name, layers, groups, base_width, right in (
+        ("ResNeXt-50 (32×4d)", (3, 4, 6, 3), 32, 4, 25_028_904),
+        ("ResNeXt-101 (64×4d)", (3, 4, 23, 3), 64, 4, 83_455_272),
+    ):
+        with torch.device("meta"):
+            made = ResNeXt_(layers, groups, base_width)
+        if not expect(
+            isinstance(made, nn.Module), "not-a-module", f"ResNeXt(…) is a {type(made).__name__}, not an nn.Module.",
+            hint="class ResNeXt(nn.Module), with super().__init__() first.",
+        ):  # fmt: skip
+            return
+        count = sum(p.numel() for p in made.parameters())
+        seen = f"{name} as ResNeXt({layers}, {groups}, {base_width}) has {count:,} parameters, not {right:,}."
+        if count != right:
+            break
+    layers, groups, base_width, classes = (1, 2, 1, 1), 4, 8, 5
+    network = Network(
+        f"ResNeXt({layers}, {groups}, {base_width}, {classes})",
+        partial(ResNeXt_, layers, groups, base_width, classes), partial(ResNeXt, layers, groups, base_width, classes),
+        partial(_network_variants, layers, groups, base_width, classes), (33, 40),
+    )  # fmt: skip
+    if judge_network([network], expect):
+        expect(
+            count == right, "wrong-parameters",
+            seen, hint="layers, groups and base_width decide; nothing is written into the class.",
+        )  # fmt: skip
+
+
+def _network_variants(layers, groups: int, base_width: int, classes: int) -> Iterator[Variant]:
+    widths = (64, 128, 256, 512)
+
+    def build(
+        counts=layers, planes=widths, strides=(1, 2, 2, 2), front=None, groups=groups, base_width=base_width,
+        head=classes, **how,
+    ) -> nn.Module:  # fmt: skip
+        ends = {name: how.pop(name) for name in ("pool", "after") if name in how}
+        made = stages(Bottleneck, planes, counts, 64, strides, groups=groups, base_width=base_width, **how)
+        return Shape(front or imagenet_stem(), made, nn.Linear(4 * planes[-1], head), **ends)
+
+    hint = "Hand groups and base_width to every make_layer."
+    yield ("groups-ignored", "The blocks are ResNet's: one group of planes channels.", hint,
+           partial(build, groups=1, base_width=64))
+    yield ("groups-ignored", "The blocks have one group.", hint, partial(build, groups=1))
+    yield ("base-width-ignored", f"The blocks have {groups} groups of planes channels each.", hint,
+           partial(build, base_width=64))
+    yield ("groups-and-width-swapped", f"The blocks have {base_width} groups of base width {groups}.",
+           f"groups={groups} is the cardinality, base_width={base_width} the channels of one group.",
+           partial(build, groups=base_width, base_width=groups))
+    yield ("groups-fixed", "The blocks have 32 groups of base width 4, whatever is asked for.", hint,
+           partial(build, groups=32, base_width=4))
+    yield ("layers-ignored", "The stages have (3, 4, 6, 3) blocks, whatever layers says.",
+           "Hand each number of layers to its make_layer.", partial(build, counts=(3, 4, 6, 3)))
+    for more in (-1, 1):
+        counts = tuple(max(1, count + more) for count in layers)
+        yield ("wrong-depth", f"The stages have {counts} blocks, not {layers}.", "layers says how many.",
+               partial(build, counts=counts))
+    yield ("shared-block", "The blocks of a stage behind the first are one and the same block.",
+           "[block] * n repeats one object; make_layer makes each anew.", partial(build, copies=True))
+    yield ("stride-in-every-block", "every block of stages 2 to 4 has the stride, not only the first.",
+           "Only the first block of a stage changes the shape.", partial(build, each=True))
+    for strides in ((1, 1, 1, 1), (2, 2, 2, 2), (1, 2, 2, 1), (1, 1, 2, 2)):
+        yield ("wrong-stride", f"the strides of the four stages are {strides}; (1, 2, 2, 2) is right.",
+               "The stem has shrunk the image by 4 already: stage 1 keeps the size.", partial(build, strides=strides))
+    yield ("wrong-widths", "The stages' planes do not double.", "planes: 64, 128, 256, 512.",
+           partial(build, planes=(64, 64, 64, 64)))
+    conv, norm = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+    small = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    yield ("cifar-stem", "The stem is that of the small network, one 3 × 3.",
+           "ImageNet's stem: 7 × 7 at stride 2, batch norm, ReLU, 3 × 3 max-pooling at stride 2.",
+           lambda: build(front=nn.Sequential(small, norm, nn.ReLU())))
+    yield ("stem-pooling-missing", "the stem has no max-pooling.", "nn.MaxPool2d(3, stride=2, padding=1) ends it.",
+           lambda: build(front=nn.Sequential(conv, norm, nn.ReLU())))
+    yield ("stem-relu-missing", "the stem has no ReLU.", "Convolution, batch norm, ReLU, max-pooling.",
+           lambda: build(front=nn.Sequential(conv, norm, nn.MaxPool2d(3, 2, 1))))
+    if classes != 1000:
+        yield ("wrong-classes", "The head gives 1000 logits, whatever num_classes is.",
+               "Hand num_classes to the head.", partial(build, head=1000))
+    yield from head_variants(build)
+
+
+# --- 7.7 -------------------------------------------------------------------------------------
+
+
+@exercise(
+    "count_groups", chapter=7, number=7, title="Find the fault: count the groups",
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter07:count_groups",
 )  # fmt: skip

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import json
 import random
 
 from ..solutions import chapter09 as solutions
+from .common import described, number, sequence, truth, unlike
 from .core import exercise
 
 
 def _errors(count: int) -> list[float]:
-    return [round(random.uniform(5, 15), 2) for _ in range(count)]
+    """Return errors in per cent that differ from each other by a tenth or more, in no order."""
+    return [value / 100 for value in random.sample(range(500, 1500, 10), count)]
+
+
+def _close(one: float, other: float) -> bool:
+    return abs(one - other) <= 1e-5 * (1 + abs(other))  # what float32 gives is near enough
 
 
 @exercise(
@@ -19,32 +27,100 @@ def _errors(count: int) -> list[float]:
     solution="resnet_tutorial.solutions.chapter09:mean_and_spread",
 )
 def check_mean_and_spread(mean_and_spread, expect):
-    """Random lists of several lengths, and a single value."""
-    for count in (2, 3, 5, 9):
+    """Random lists of several lengths, a single value, and none."""
+    for count in (3, 2, 5, 9):
         values = _errors(count)
         right = solutions.mean_and_spread(values)
-        mean, spread = mean_and_spread(list(values))
-        expect(
-            abs(mean - right[0]) < 1e-6, "wrong-mean",
-            f"The mean of {values} is {right[0]:.4f}, not {mean:.4f}.", hint="Sum over count.",
-        )  # fmt: skip
-        population = right[1] * ((count - 1) / count) ** 0.5
-        code = "population-spread" if abs(spread - population) < 1e-6 else (
-            "variance" if abs(spread - right[1] ** 2) < 1e-6 else "wrong-spread"
-        )
-        expect(
-            abs(spread - right[1]) < 1e-6, code,
-            f"The spread of {values} is {right[1]:.4f}, not {spread:.4f}.",
+        handed = list(values)
+        given = mean_and_spread(handed)
+        found = [number(each) for each in sequence(given, 2) or [None]]
+        if not expect(
+            None not in found, "wrong-type",
+            f"The function returned {described(given)}; a pair of numbers is asked for.",
+            hint="return mean, spread",
+        ):
+            return
+        if not expect(
+            handed == values, "input-modified", f"The list {values} was {handed} after the call.",
+            hint="Only read the list: sort() and pop() change it for the caller too.",
+        ):
+            return
+        mean, spread = found
+        if not expect(
+            _close(mean, right[0]) or not (_close(mean, right[1]) and _close(spread, right[0])), "swapped",
+            f"The first number, {mean:.6g}, is the spread of {values}, and the second is the mean.",
+            hint="return mean, spread",
+        ):
+            return
+        seen, due = unlike(mean, right[0])
+        if not expect(
+            _close(mean, right[0]), "wrong-mean", f"The mean of {values} is {due}, not {seen}.",
+            hint="The sum, divided by the count; do not round.",
+        ):
+            return
+        faults = {
+            "population-spread": right[1] * ((count - 1) / count) ** 0.5, "variance": right[1] ** 2,
+            "standard-error": right[1] / count**0.5,
+        }  # fmt: skip
+        code = next((code for code, value in faults.items() if _close(spread, value)), "wrong-spread")
+        seen, due = unlike(spread, right[1])
+        if not expect(
+            _close(spread, right[1]), code, f"The spread of {values} is {due}, not {seen}.",
             hint="Divide the sum of squares by n - 1, and take the square root.",
-        )
-    try:
-        found = mean_and_spread([7.0])
-    except ValueError:
+        ):
+            return
+    for values, words, code in (([7.0], "One value alone", "accepts-one-value"), ([], "No value", "accepts-no-value")):
+        try:
+            outcome = f"gave {described(mean_and_spread(values))}"
+        except ValueError:
+            continue
+        except (ZeroDivisionError, IndexError) as error:
+            outcome, code = f"raised {type(error).__name__}, not ValueError", "wrong-error"
+        expect(
+            False, code, f"{words} {outcome}; it has no spread.",
+            hint="Raise ValueError for fewer than two values, before anything is computed.",
+        )  # fmt: skip
         return
-    expect(
-        False, "accepts-one-value", f"One value alone gave {found}; it has no spread.",
-        hint="Raise ValueError for fewer than two values.",
-    )  # fmt: skip
+
+
+# The answers that known mistakes give: value, baseline, its mean and spread (n - 1), factor or None.
+_MISTAKES = {
+    "one-sided": (
+        lambda v, b, mean, spread, f: v - mean > (f or 2) * spread,
+        lambda v, b, mean, spread, f: mean - v > (f or 2) * spread,
+    ),
+    "population-spread": (
+        lambda v, b, mean, spread, f: abs(v - mean) > (f or 2) * spread * ((len(b) - 1) / len(b)) ** 0.5,
+    ),
+    "variance": (lambda v, b, mean, spread, f: abs(v - mean) > (f or 2) * spread**2,),
+    "factor-ignored": (lambda v, b, mean, spread, f: abs(v - mean) > 2 * spread,),
+    "counts-the-border": (lambda v, b, mean, spread, f: abs(v - mean) >= (f or 2) * spread,),
+    "turned-round": (lambda v, b, mean, spread, f: abs(v - mean) <= (f or 2) * spread,),
+}
+_STANDS_OUT_HINTS = {
+    "one-sided": "Take abs() of the distance: a value far below stands out as well.",
+    "population-spread": "The denominator of the spread is n - 1.",
+    "variance": "The spread is the square root of the variance.",
+    "factor-ignored": "Multiply the spread by factor.",
+    "counts-the-border": "Further than: compare with >, not >=.",
+    "turned-round": "True is for a value that stands out.",
+    "wrong-default": "factor=2.0",
+}
+
+
+def _distances() -> list[tuple]:
+    """Return values, baselines and factors (None: left out), some of them exactly at the border."""
+    cases = []
+    for _ in range(6):
+        baseline = _errors(4)
+        mean, spread = solutions.mean_and_spread(baseline)
+        for distance, factor in (
+            (-2.6, 2.0), (-1.87, 2.0), (1.87, 2.0), (2.3, 2.0), (2.3, 3.0), (-3.4, 3.0),
+            (1.99, None), (-1.99, None), (2.01, None), (-2.01, None),
+        ):  # fmt: skip
+            cases.append((mean + distance * spread, baseline, factor))
+    # Mean 4, spread 2: all that is computed here is exact.
+    return [*cases, (8.0, [2.0, 4.0, 6.0], 2.0), (0.0, [2.0, 4.0, 6.0], 2.0)]
 
 
 @exercise(
@@ -53,27 +129,50 @@ def check_mean_and_spread(mean_and_spread, expect):
     solution="resnet_tutorial.solutions.chapter09:stands_out",
 )
 def check_stands_out(stands_out, expect):
-    """Values below, within and above the band, and another factor."""
-    for _ in range(6):
-        baseline = _errors(4)
-        mean, spread = solutions.mean_and_spread(baseline)
-        for distance, factor in ((-2.6, 2.0), (-1.7, 2.0), (1.5, 2.0), (2.3, 2.0), (2.3, 3.0), (-3.4, 3.0)):
-            value = mean + distance * spread
-            right = abs(distance) > factor
-            found = stands_out(value, list(baseline), factor)
-            code = "one-sided" if distance < 0 and right else "wrong-answer"
-            if distance == 2.3 and factor == 3.0:
-                code = "factor-ignored"
+    """Values below, within, above and at the border of the band, other factors, and no spread at all."""
+    facts, found, right = [], [], []
+    for value, baseline, factor in _distances():
+        handed = list(baseline)
+        given = stands_out(value, handed) if factor is None else stands_out(value, handed, factor)
+        if not expect(
+            truth(given) is not None, "wrong-type",
+            f"The function returned {described(given)}, not True or False.", hint="return distance > ...",
+        ) or not expect(
+            handed == baseline, "input-modified", f"The baseline {baseline} was {handed} after the call.",
+            hint="Only read the list.",
+        ):
+            return
+        facts.append((value, baseline, *solutions.mean_and_spread(baseline), factor))
+        found.append(truth(given))
+        right.append(abs(value - facts[-1][2]) > (factor or 2) * facts[-1][3])
+    wrong = [i for i in range(len(facts)) if found[i] != right[i]]
+    code = "wrong-answer"
+    if wrong:
+        explained = (c for c, rules in _MISTAKES.items() for rule in rules if found == [rule(*f) for f in facts])
+        code = next(explained, "wrong-default" if all(facts[i][4] is None for i in wrong) else code)
+    value, baseline, mean, spread, factor = facts[wrong[0] if wrong else 0]
+    if not expect(
+        not wrong, code,
+        f"{value:.4f} lies {abs(value - mean) / spread:.2f} spreads {'below' if value < mean else 'above'} the mean of "
+        f"{baseline}; with {'the default factor of 2' if factor is None else f'factor {factor}'} the answer is "
+        f"{right[wrong[0]] if wrong else ''}, not {found[wrong[0]] if wrong else ''}.",
+        hint=_STANDS_OUT_HINTS.get(code, "Compare abs(value - mean) with factor times the spread (n - 1)."),
+    ):
+        return
+    for value, answer in ((7.0, False), (8.0, True)):
+        try:
+            given = stands_out(value, [7.0, 7.0, 7.0])
+        except ZeroDivisionError:
             expect(
-                bool(found) == right, code,
-                f"{value:.2f} lies {abs(distance)} spreads {'below' if distance < 0 else 'above'} the "
-                f"baseline {baseline}; with factor {factor} the answer is {right}, not {found}.",
-                hint="Compare the distance, without its sign, with factor times the spread (n - 1).",
+                False, "divides-by-zero", f"{value} against 7, 7, 7 raised ZeroDivisionError: the spread is 0.",
+                hint="Compare the distance with factor * spread; then nothing is divided by the spread.",
             )
-    expect(
-        bool(stands_out(10.0, [1.0, 2.0, 3.0])), "wrong-default",
-        "10 against 1, 2, 3 stands out, with the default factor of 2.", hint="factor=2.0",
-    )  # fmt: skip
+            return
+        expect(
+            truth(given) is answer, "no-spread",
+            f"{value} against 7, 7, 7, whose spread is 0: the answer is {answer}, not {described(given)}.",
+            hint="Compare the distance with factor * spread.",
+        )
 
 
 def _settings() -> dict:
@@ -83,16 +182,24 @@ def _settings() -> dict:
     }  # fmt: skip
 
 
+def _flat(settings: dict, prefix: str = "") -> dict:
+    """Return the settings without dictionaries inside: names joined with dots."""
+    entries = {}
+    for name, value in settings.items():
+        entries |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return entries
+
+
 @exercise(
     "changed_choices", chapter=9, number=3, title="What exactly was changed?",
     difficulty=3, importance=4, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter09:changed_choices",
 )
 def check_changed_choices(changed_choices, expect):
-    """No change, one, several, nested ones, missing ones, and None as a value."""
+    """No change, one, several, nested ones, missing ones, None as a value, a text that looks like a number."""
     base = _settings()
     cases = {}
-    cases["nothing"] = copy.deepcopy(base)
+    cases["nothing"] = json.loads(json.dumps(base))  # equal values that are other objects
     cases["the seed"] = {**copy.deepcopy(base), "seed": 3}
     nested = copy.deepcopy(base)
     nested["recipe"]["peak_lr"] = 0.1
@@ -107,24 +214,55 @@ def check_changed_choices(changed_choices, expect):
     empty = copy.deepcopy(base)
     empty["extra"] = None
     cases["an entry with the value None"] = empty
+    text = copy.deepcopy(base)
+    text["recipe"]["peak_lr"], text["seed"] = "0.2", "0"
+    cases["the kind of two values, numbers in one and texts in the other,"] = text
+    other_kind = copy.deepcopy(base)
+    other_kind["recipe"]["warm"] = "none"
+    cases["a dictionary to a text"] = other_kind
+    codes = {
+        "nothing": "finds-too-much", "the learning rate": "nested-missed",
+        "three choices": "nested-missed", "an entry left out": "missing-entry",
+        "an entry with the value None": "missing-entry", "a dictionary to a text": "dictionary-or-not",
+        "the kind of two values, numbers in one and texts in the other,": "compared-as-text",
+    }  # fmt: skip
     for what, other in cases.items():
         for first, second in ((base, other), (other, base)):
             right = solutions.changed_choices(first, second)
+            mine, others, nothing = _flat(first), _flat(second), object()
+            entries = sorted(n for n in mine.keys() | others.keys() if mine.get(n, nothing) != others.get(n, nothing))
             before = copy.deepcopy((first, second))
-            found = list(changed_choices(first, second))
-            code = {
-                "nothing": "finds-too-much", "the learning rate": "nested-missed",
-                "three choices": "nested-missed", "an entry left out": "missing-entry",
-                "an entry with the value None": "missing-entry",
-            }.get(what, "wrong-answer")  # fmt: skip
-            if sorted(found) == right and found != right:
+            try:
+                given = changed_choices(first, second)
+            except (AttributeError, TypeError) as error:
+                if what != "a dictionary to a text":
+                    raise
+                expect(
+                    False, "dictionary-or-not", "Where an entry is a dictionary in one and a text in the other, "
+                    f"the function raised {type(error).__name__}: {error}.",
+                    hint="Go inside only if both are dictionaries.",
+                )  # fmt: skip
+                return
+            found = sequence(list(given) if inspect.isgenerator(given) else given)
+            if not expect(
+                found is not None and all(isinstance(name, str) for name in found), "wrong-type",
+                f"The function returned {described(given)}; a list of names is asked for.", hint="return sorted(...)",
+            ):
+                return
+            if not expect(
+                (first, second) == before, "input-modified", "The settings were changed.", hint="Only read."
+            ):
+                return
+            code = codes.get(what, "wrong-answer")
+            if found != sorted(found) and sorted(found) in (right, entries):
                 code = "not-sorted"
-            expect(
-                found == right, code,
-                f"Where {what} changed, the answer is {right}, not {found}.",
-                hint="Go through the names of both; for two dictionaries go inside, with name + '.'.",
-            )
-            expect((first, second) == before, "input-modified", "The settings were changed.", hint="Only read.")
+            # Where a dictionary stands against a text, its entries may be named one by one as well.
+            if not expect(
+                found in (right, entries), code, f"Where {what} changed, the answer is {right}, not {found}.",
+                hint="Compare the values themselves, not their texts." if code == "compared-as-text" else
+                "Go through the names of both; for two dictionaries go inside, with name + '.'.",
+            ):  # fmt: skip
+                return
 
 
 @exercise(
@@ -134,26 +272,32 @@ def check_changed_choices(changed_choices, expect):
 )
 def check_honest_error(honest_error, expect):
     """Random curves, and equal validation errors."""
-    for _ in range(8):
-        val = _errors(10)
-        test = _errors(10)
-        right = solutions.honest_error(val, test)
-        found = honest_error(list(val), list(test))
-        code = "wrong-value"
-        if found == min(test):
-            code = "chosen-on-test"
-        elif found == min(val):
-            code = "validation-error-returned"
-        elif found == test[-1]:
-            code = "last-epoch"
+    curves = [(_errors(10), _errors(10)) for _ in range(8)]
+    for val, test in [*curves, ([3.0, 2.0, 2.0], [9.0, 8.0, 7.0])]:
+        handed = list(val), list(test)
+        given = honest_error(*handed)
+        found = number(given)
         if not expect(
-            found == right, code,
-            f"The lowest validation error is at epoch {val.index(min(val)) + 1}, where the test error is "
-            f"{right}; the function returned {found}.",
-            hint="Find the epoch by the validation errors, and read the test error there.",
+            found is not None, "wrong-type", f"The function returned {described(given)}, not one number.",
+            hint="return test_errors[best]",
+        ) or not expect(
+            handed == (val, test), "input-modified", "The lists of errors were changed.", hint="Only read them."
         ):
             return
-    expect(
-        honest_error([3.0, 2.0, 2.0], [9.0, 8.0, 7.0]) == 8.0, "later-of-equals",
-        "Of two epochs with equal validation error the first counts.", hint="min finds the first.",
-    )  # fmt: skip
+        best = val.index(min(val))
+        faults = {
+            "chosen-on-test": min(test), "validation-error-returned": min(val), "last-epoch": test[-1],
+            "epoch-returned": best,
+        }  # fmt: skip
+        code = next((code for code, value in faults.items() if _close(found, value)), "wrong-value")
+        if len(val) == 3 and found != 2:
+            code = "later-of-equals"
+        if not expect(
+            _close(found, test[best]), code,
+            f"The validation errors {val} are lowest at epoch {best + 1}{', and later again' * (len(val) == 3)}; "
+            f"the test error there is {test[best]}, and the function returned {found:.6g}.",
+            hint="Of two epochs with equal validation error the first counts: min finds the first."
+            if code == "later-of-equals" else
+            "Find the epoch by the validation errors, and read the test error there.",
+        ):  # fmt: skip
+            return

@@ -70,3 +70,33 @@ def depth_of_checkpoint(state: dict[str, Tensor]) -> int:
     """Return the number in the name of the ResNet whose state dict this is."""
     weighted = [key for key, tensor in state.items() if tensor.ndim >= 2]
     return sum("downsample" not in key for key in weighted)
+
+
+class SmallResNet(nn.Module):
+    """The paper's network for small images: a 3x3 stem, three stages, a head.
+
+    Shapes: ``(N, 3, H, W)`` to ``(N, num_classes)``.
+
+    Args:
+        block: a class called as ``block(in_channels, planes, stride)``, of two convolutions.
+        depth: layers with weights, 6n + 2.
+        num_classes: of the head.
+    """
+
+    def __init__(self, block: type[nn.Module], depth: int, num_classes: int = 10) -> None:
+        super().__init__()
+        n = (depth - 2) // 6  # blocks in a stage: three stages of n blocks of two layers
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 16, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+        )
+        self.layer1 = make_layer(block, 16, 16, n)
+        self.layer2 = make_layer(block, 16, 32, n, stride=2)
+        self.layer3 = make_layer(block, 32, 64, n, stride=2)
+        self.head = classifier_head(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, 3, 32, 32)
+        x = self.stem(x)  # (N, 16, 32, 32)
+        x = self.layer1(x)  # (N, 16, 32, 32)
+        x = self.layer2(x)  # (N, 32, 16, 16)
+        x = self.layer3(x)  # (N, 64, 8, 8)
+        return self.head(x)  # (N, num_classes)

@@ -6,7 +6,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..blocks import Bottleneck
+from ..models import make_layer
+from .chapter06 import classifier_head, imagenet_stem
 
 
 def grouped_conv(
@@ -105,3 +109,38 @@ def count_groups(layer: Callable[[Tensor], Tensor], channels: int) -> int:
     (gradient,) = torch.autograd.grad(first, x)
     reached = gradient.abs().sum(dim=(0, 2, 3)) > 0  # does it depend on this input channel?
     return channels // int(reached.sum())
+
+
+class ResNeXt(nn.Module):
+    """A ResNeXt for ImageNet: (3, 4, 6, 3) blocks, 32 groups and a base width of 4 is ResNeXt-50.
+
+    Shapes: ``(N, 3, H, W)`` to ``(N, num_classes)``.
+
+    Args:
+        layers: blocks in each of the four stages.
+        groups: cardinality of every block.
+        base_width: channels of a group in the first stage.
+        num_classes: of the head.
+    """
+
+    def __init__(
+        self, layers: tuple[int, int, int, int], groups: int, base_width: int, num_classes: int = 1000
+    ) -> None:
+        super().__init__()
+        stages = []
+        channels = 64  # what the stem hands over
+        for number, blocks in enumerate(layers):
+            planes = 64 * 2**number
+            stride = 1 if number == 0 else 2
+            stages.append(
+                make_layer(
+                    Bottleneck, channels, planes, blocks, stride, groups=groups, base_width=base_width
+                )
+            )
+            channels = 4 * planes
+        self.network = nn.Sequential(
+            imagenet_stem(), *stages, classifier_head(channels, num_classes)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, 3, H, W)
+        return self.network(x)  # (N, num_classes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -86,3 +88,33 @@ def error_percent(
             wrong += (scores.argmax(dim=1) != labels[start : start + batch_size]).sum().item()
     model.train(was_training)
     return 100 * wrong / len(images)
+
+
+class Checkpoint:
+    """A file from which a run goes on as if it had never stopped."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Write everything that the next step depends on.
+
+        Whatever happens meanwhile, a whole checkpoint lies at ``path``, this one or the last.
+        """
+        state = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "random": torch.get_rng_state(),
+        }
+        fresh = self.path.with_name(self.path.name + ".new")
+        torch.save(state, fresh)
+        os.replace(fresh, self.path)  # takes the other's place all at once, or not at all
+
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Put everything back, and return the number of steps that had been taken."""
+        state = torch.load(self.path, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        return state["step"]

@@ -319,7 +319,7 @@ class Look:
     def _clash(self) -> tuple[str, str, str]:
         one, other = self.watch.clash or ((), ())
         names = ("batch", "channels", "height", "width")
-        differ = [n for n, a, b in zip(names, one, other, strict=False) if a != b] if len(one) == len(other) == 4 else []
+        differ = [n for n, a, b in zip(names, one, other, strict=False) if a != b and len(one) == len(other)]
         return (
             "sizes-differ",
             f"two tensors that do not fit met, {_by(one)} and {_by(other)}"

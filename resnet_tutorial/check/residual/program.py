@@ -78,8 +78,8 @@ class Values:
         count = x.numel() // x.shape[1]
         axes = (0, 2, 3)
         seen = x.detach().mean(axes), x.detach().var(axes, unbiased=count > 1)
-        share = self.momentum
-        self.statistics[name] = tuple((1 - share) * old + share * new for old, new in zip((mean, var), seen, strict=True))
+        moved = [old.lerp(new, self.momentum) for old, new in zip((mean, var), seen, strict=True)]
+        self.statistics[name] = moved[0], moved[1]
 
     def statistics_of(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the running mean and variance, 0 and 1 before the first step."""

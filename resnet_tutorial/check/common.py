@@ -1,0 +1,105 @@
+"""Small questions that several checks ask of what a learner's code gave."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def whole(value: Any) -> int | None:
+    """Return the whole number that ``value`` is (Python's, NumPy's, a tensor without axes), or ``None``."""
+    if isinstance(value, Tensor | np.ndarray):
+        if value.ndim or getattr(value, "is_meta", False):
+            return None
+        value = value.item()
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+
+
+def number(value: Any) -> float | None:
+    """Return the real number that ``value`` is (Python's, NumPy's, a tensor without axes), or ``None``."""
+    if isinstance(value, Tensor | np.ndarray):
+        if value.ndim or getattr(value, "is_meta", False):
+            return None
+        value = value.item()
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+
+
+def whole_numbers(value: Any, count: int) -> list[int] | None:
+    """Return the ``count`` whole numbers that a sequence holds, or ``None`` if it does not."""
+    if isinstance(value, Tensor | np.ndarray):
+        value = list(value) if value.ndim == 1 else None
+    if not isinstance(value, tuple | list) or len(value) != count:
+        return None
+    found = [whole(entry) for entry in value]
+    return None if None in found else found
+
+
+def described(value: Any) -> str:
+    """Return words for what came back: "None", "a tensor of shape (2, 3)", "'7' (a str)"."""
+    if value is None:
+        return "None"
+    if isinstance(value, Tensor) and value.dim():
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
+    if isinstance(value, nn.Module):
+        return f"a module ({type(value).__name__})"
+    shown = repr(value)
+    name = f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+    return name if len(shown) > 80 or shown.startswith("<") else f"{shown} ({name})"
+
+
+def unlike(one: float, other: float, digits: int = 4) -> tuple[str, str]:
+    """Return both numbers with as many digits as it takes to tell them apart."""
+    for enough in range(digits, 17):
+        texts = f"{one:.{enough}g}", f"{other:.{enough}g}"
+        if texts[0] != texts[1]:
+            return texts
+    return repr(one), repr(other)
+
+
+def frozen(module: nn.Module) -> list[str]:
+    """Return the names of the parameters that an optimiser would leave as they are."""
+    return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+
+
+def differs_between_calls(call) -> bool:
+    """Whether two calls, one after the other, give different tensors: something in it is random."""
+    with torch.no_grad():
+        return not torch.equal(call(), call())
+
+
+def truth(value: Any) -> bool | None:
+    """Return the truth value that ``value`` is (Python's, NumPy's, a tensor without axes), or ``None``."""
+    if isinstance(value, Tensor | np.ndarray):
+        if value.ndim or getattr(value, "is_meta", False):
+            return None
+        value = value.item()
+    return bool(value) if isinstance(value, bool | np.bool_) else None
+
+
+def sequence(value: Any, count: int | None = None) -> list | None:
+    """Return the entries of a tuple, list, or array or tensor of one axis, or ``None``.
+
+    With ``count``, another length gives ``None`` too.
+    """
+    if isinstance(value, Tensor | np.ndarray):
+        value = list(value) if value.ndim == 1 else None
+    fits = isinstance(value, tuple | list) and count in (None, len(value))
+    return list(value) if fits else None
+
+
+def gradients(module: nn.Module, x: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return the gradients of ``(module(x) * weights).sum()`` at x and at each parameter; none is zero."""
+    x = x.detach().clone().requires_grad_()
+    module.zero_grad()
+    y = module(x * 1)  # not a leaf: a module may write into it
+    if y.requires_grad:
+        (y * weights).sum().backward()
+    found = [torch.zeros_like(t) if t.grad is None else t.grad.clone() for t in (x, *module.parameters())]
+    module.zero_grad()
+    return found[0], found[1:]

@@ -1,0 +1,256 @@
+"""The judge of whole networks: the CIFAR ResNet, ResNeXt.
+
+Both networks, the learner's and the book's, get the same numbers in all parameters of one shape, so
+that names and the order of registration do not matter. Where they differ, the book's network is
+built with every fault that learners make until it gives what the learner's gives.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models import make_layer
+from .residual import one_thread
+from .residual.plan import kind
+from .residual.program import Values
+from .residual.roles import same
+from .residual.watch import materialised
+
+# A wrong network: code, message, hint, and how to build it.
+Variant = tuple[str, str, str, Callable[[], nn.Module]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network to look at: how the learner makes it, what it should be, for which images."""
+
+    call: str
+    make: Callable[[], Any]
+    right: Callable[[], nn.Module]
+    variants: Callable[[], Iterable[Variant]]
+    size: tuple[int, int]
+    channels: int = 3
+
+
+def judge_network(networks: Sequence[Network], expect) -> bool:
+    """Look at a network in all its settings and return whether everything holds."""
+    with one_thread():
+        return all(_Look(network, expect).holds() for network in networks)
+
+
+class _Look:
+    def __init__(self, network: Network, expect) -> None:
+        self.network, self.expect = network, expect
+        self.shared = Values()
+
+    def _say(self, holds: bool, code: str, message: str, hint: str) -> bool:
+        return self.expect(holds, code, f"{self.network.call}: {message}", hint=hint)
+
+    def _levelled(self, model: nn.Module) -> nn.Module:
+        """Give all parameters of one shape the same numbers, smaller gains than a block's."""
+        model.double().train()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                values = self.shared.of_shape(tuple(parameter.shape))
+                parameter.copy_(values if parameter.dim() > 1 else values / 4)
+        return model
+
+    def _images(self, count: int, size: tuple[int, int]) -> Tensor:
+        return torch.randn(count, self.network.channels, *size, dtype=torch.float64)
+
+    def holds(self) -> bool:
+        """Look at everything, each step only where the one before it holds."""
+        made = self.network.make()
+        if not self._say(
+            isinstance(made, nn.Module), "not-a-module", f"it is a {type(made).__name__}, not an nn.Module.",
+            "class …(nn.Module), with super().__init__() first.",
+        ):
+            return False
+        self.mine = self._levelled(materialised(made, self.network.channels))
+        self.right = self._levelled(self.network.right())
+        return self._counts_hold() and self._shapes_hold() and self._values_hold() and self._learns()
+
+    def _counts_hold(self) -> bool:
+        mine, right = _inventory(self.mine), _inventory(self.right)
+        if mine == right:
+            return self._say(True, "wrong-parameters", "", "")
+        numbers = [sum(p.numel() for p in model.parameters()) for model in (self.mine, self.right)]
+        seen = f"it has {numbers[0]:,} parameters instead of {numbers[1]:,}"
+        if not mine:
+            return self._say(
+                False, "no-parameters", f"{seen}: its layers are hidden from PyTorch.",
+                "Layers must be attributes of the module, or stand in nn.Sequential or nn.ModuleList.",
+            )
+        for code, message, hint, build in self.network.variants():
+            if _inventory(build()) == mine:
+                return self._say(False, code, f"{seen}. {message}", hint)
+        lacking, beyond = _listed(right - mine), _listed(mine - right)
+        return self._say(
+            False, "wrong-parameters",
+            seen + (f"; missing are {lacking}" if lacking else "")
+            + (f"; too many are {beyond}" if beyond else "") + ".",
+            "Go from the stem to the head and compare each layer's channels. Layers in a plain Python list "
+            "are not registered.",
+        )
+
+    def _shapes_hold(self) -> bool:
+        high, wide = self.network.size
+        for number, (count, size) in enumerate(((2, (high, wide)), (1, (high, wide)), (3, (high + 9, wide - 5)))):
+            x = self._images(count, size)
+            wanted = tuple(self.right.eval()(x).shape)
+            try:
+                y = self.mine.eval()(x.clone())
+            except RuntimeError as error:
+                if not number:
+                    raise
+                return self._say(
+                    False, "fixed-size" if number == 2 else "fixed-batch",
+                    f"{count} image{'s' * (count > 1)} of {size[0]} x {size[1]} raised: {_first_line(error)}",
+                    "Pool to one position whatever the size: x.mean((2, 3)) or nn.AdaptiveAvgPool2d(1)."
+                    if number == 2 else "Nothing may depend on how many images there are.",
+                )
+            if not self._say(
+                isinstance(y, Tensor), "wrong-type", f"it returned a {type(y).__name__}, not a tensor.",
+                "The last line of forward returns the logits.",
+            ) or not self._say(
+                tuple(y.shape) == wanted, "wrong-shape",
+                f"{_by(x.shape)} became {_by(y.shape)} instead of {_by(wanted)}.",
+                "One row of logits for each image: pool, flatten from dimension 1, linear layer.",
+            ):
+                return False
+        return True
+
+    def _values_hold(self) -> bool:
+        x = self._images(3, self.network.size)
+        fed = x.clone()
+        with torch.no_grad():
+            y, wanted = self.mine.train()(fed), self.right.train()(x)
+            if not self._say(
+                torch.equal(fed, x), "input-modified", "calling it changed its input.",
+                "No in-place operation on x.",
+            ):
+                return False
+            if same(y, wanted):
+                return self._say(True, "wrong-value", "", "")
+            if not self._say(
+                same(self.mine(x.clone()), y), "random-output",
+                "two calls on the same images in training mode differ: there is dropout or noise in it.",
+                "This network has no dropout.",
+            ):
+                return False
+            for code, message, hint, build in self.network.variants():
+                wrong = self._levelled(build())
+                try:
+                    found = _inventory(wrong) == _inventory(self.mine) and same(y, wrong(x))
+                except RuntimeError:
+                    found = False
+                if found:
+                    return self._say(False, code, message, hint)
+        return self._say(
+            False, "wrong-value",
+            f"with the same weights its logits differ from the book's by up to {(y - wanted).abs().max():.2g}, "
+            f"where the largest is {wanted.abs().max():.2g}.",
+            "Stem, stages, head, one after the other. Compare shapes stage by stage with trace(network).",
+        )
+
+    def _learns(self) -> bool:
+        """Compare the gradient at the images, look for idle parameters, then evaluation mode."""
+        x = self._images(2, self.network.size)
+        slopes = []
+        for model in (self.mine, self.right):
+            images = x.clone().requires_grad_()
+            (model.train()(images * 1).square().sum()).backward()
+            slopes.append(images.grad)
+        idle = [n for n, p in self.mine.named_parameters() if p.grad is None]
+        if not self._say(
+            not idle, "not-trained", f"{', '.join(idle[:3])}{' …' * (len(idle) > 3)} get no gradient.",
+            "Use every layer, and leave requires_grad, .detach() and torch.no_grad() alone.",
+        ) or not self._say(
+            slopes[0] is not None and same(slopes[0], slopes[1]), "gradient-cut",
+            "the logits are right, but the gradient at the images is not.",
+            "Leave out .detach(), .data and torch.no_grad().",
+        ):
+            return False
+        with torch.no_grad():
+            y, wanted = self.mine.eval()(x.clone()), self.right.eval()(x)
+        return self._say(
+            same(y, wanted), "eval-mode",
+            "in evaluation mode, after the same steps, its logits differ from the book's.",
+            "nn.BatchNorm2d with its default settings, and no block left in another mode.",
+        )
+
+
+class Shape(nn.Module):
+    """A ResNet put together from parts, with the faults that learners build in."""
+
+    def __init__(
+        self, stem: nn.Module, stages: Sequence[nn.Module], head: nn.Linear,
+        pool: Callable[[Tensor], Tensor] = lambda x: x.mean((2, 3)),
+        after: Callable[[Tensor], Tensor] = lambda y: y,
+    ) -> None:
+        super().__init__()
+        self.stem, self.stages, self.head = stem, nn.Sequential(*stages), head
+        self.pool, self.after = pool, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.head(self.pool(self.stages(self.stem(x)))))
+
+
+def head_variants(build: Callable[..., nn.Module]) -> Iterable[Variant]:
+    """Yield the faults at the end of a network that ``build(pool=, after=)`` makes."""
+    last = "The network ends with its linear layer: F.cross_entropy takes the logits as they are."
+    yield ("softmax-at-the-end", "the logits go through a softmax.", last,
+           lambda: build(after=lambda y: F.softmax(y, dim=1)))
+    yield ("softmax-at-the-end", "the logits go through a log-softmax.", last,
+           lambda: build(after=lambda y: F.log_softmax(y, dim=1)))
+    yield ("relu-at-the-end", "the logits go through a ReLU, so that none is negative.", last,
+           lambda: build(after=F.relu))
+    yield ("max-pooling", "the head takes the largest value of each channel, not the mean.",
+           "Global average pooling: x.mean((2, 3)).", lambda: build(pool=lambda x: x.amax((2, 3))))
+    yield ("sum-pooling", "the head adds up each channel's values instead of averaging them.",
+           "Global average pooling: x.mean((2, 3)).", lambda: build(pool=lambda x: x.sum((2, 3))))
+
+
+def stages(
+    block, planes: Sequence[int], counts: Sequence[int], first: int,
+    strides: Sequence[int], each: bool = False, copies: bool = False, **options,
+) -> list[nn.Module]:  # fmt: skip
+    """Build the stages: ``each`` strides in every block, ``copies`` repeats one block object."""
+    channels, made = first, []
+    for width, count, stride in zip(planes, counts, strides, strict=True):
+        out = width * getattr(block, "expansion", 1)
+        if each:
+            ins = [channels] + [out] * (count - 1)
+            made.append(nn.Sequential(*[block(c, width, stride, **options) for c in ins]))
+        elif copies:
+            front = block(channels, width, stride, **options)
+            rest = [block(out, width, 1, **options)] * (count - 1) if count > 1 else []
+            made.append(nn.Sequential(front, *rest))
+        else:
+            made.append(make_layer(block, channels, width, count, stride, **options))
+        channels = out
+    return made
+
+
+def _inventory(model: nn.Module) -> Counter:
+    return Counter(kind(parameter.shape) for parameter in model.parameters())
+
+
+def _listed(shapes: Counter) -> str:
+    some = [f"{count} of {'×'.join(map(str, shape))}" for shape, count in shapes.most_common(3) if shape]
+    return ", ".join(some) + (" …" if len(shapes) > 3 else "")
+
+
+def _by(shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
