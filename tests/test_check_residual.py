@@ -475,6 +475,228 @@ def test_a_right_block_in_another_style_passes(kind, how):
     assert report.passed, report
 
 
+class InPlaceShortcut(Written):
+    """What a shortcut layer gives is the block's own, and may be written into."""
+
+    def forward(self, x):
+        s = x.clone() if isinstance(self.shortcut, nn.Identity) else self.shortcut(x)
+        s += self.branch(x)
+        return F.relu_(s)
+
+
+class Unfolded(Written):
+    """Each 3x3 as F.unfold and a linear layer."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        for place, conv in enumerate(self.convs):
+            if conv.kernel_size == (3, 3):
+                self.convs[place] = Unfold(conv.in_channels, conv.out_channels, conv.stride)
+
+
+class Unfold(nn.Module):
+    def __init__(self, c, d, stride):
+        super().__init__()
+        self.linear, self.stride = nn.Linear(9 * c, d, bias=False), stride
+
+    def forward(self, x):
+        size = [-(-n // self.stride[0]) for n in x.shape[2:]]
+        columns = F.unfold(x, 3, padding=1, stride=self.stride)
+        return self.linear(columns.transpose(1, 2)).transpose(1, 2).reshape(len(x), -1, *size)
+
+
+class KernelsOfKeras(Written):
+    """Kernels as (height, width, in, out)."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.kernels = nn.ParameterList([conv.weight.detach().permute(2, 3, 1, 0).clone() for conv in self.convs])
+        self.strides = [conv.stride for conv in self.convs]
+        del self.convs
+
+    def branch(self, x):
+        last = len(self.strides) - 1
+        for place, (kernel, norm) in enumerate(zip(self.kernels, self.norms, strict=True)):
+            x = norm(F.conv2d(x, kernel.permute(3, 2, 0, 1), None, self.strides[place], kernel.shape[0] // 2))
+            x = F.relu(x) if place < last else x
+        return x
+
+
+class StatisticsAsParameters(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.mean = nn.Parameter(torch.zeros(channels), requires_grad=False)
+        self.var = nn.Parameter(torch.ones(channels), requires_grad=False)
+
+    def forward(self, x):
+        return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, self.training)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "how",
+    [{"base": InPlaceShortcut}, {"base": Unfolded}, {"base": KernelsOfKeras}, {"norm": StatisticsAsParameters}],
+    ids=["in-place", "unfold", "keras", "statistics"],
+)
+def test_a_right_block_stored_in_another_way_passes(kind, how):
+    judge, block = kind(**how)
+    report = judge(block)
+    assert report.passed, report
+
+
+class ReZero(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.alpha = nn.Parameter(torch.zeros(1))
+
+    def branch(self, x):
+        return self.alpha * super().branch(x)
+
+
+class LayerScale(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.scale = nn.Parameter(torch.ones(self.norms[-1].num_features, 1, 1))
+
+    def branch(self, x):
+        return self.scale * super().branch(x)
+
+
+class Squeezes(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        c = self.norms[-1].num_features
+        self.down, self.up = nn.Linear(c, c // 4), nn.Linear(c // 4, c)
+
+    def branch(self, x):
+        x = super().branch(x)
+        gate = torch.sigmoid(self.up(F.relu(self.down(x.mean((2, 3))))))
+        return x * gate[:, :, None, None]
+
+
+class BiasBefore(Written):
+    """A vector of its own, added before a batch norm."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.move = nn.Parameter(torch.zeros(self.norms[0].num_features, 1, 1))
+        first = self.convs[0]
+        first.register_forward_hook(lambda module, args, y: y + self.move)
+
+
+class OneMore(Written):
+    """One 3x3 too many in the branch."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        c = self.norms[-1].num_features
+        self.more = nn.Conv2d(c, c, 3, padding=1, bias=False)
+
+    def branch(self, x):
+        return self.more(super().branch(x))
+
+
+class NeverUsed(Written):
+    """The projection is made always, and used where it is needed."""
+
+    def __init__(self, channels, stride, sizes, downsample=None, always=False, **how):
+        super().__init__(channels, stride, sizes, downsample, always, **how)
+        self.spare = nn.Sequential(nn.Conv2d(channels[0], channels[-1], 1, bias=False), nn.BatchNorm2d(channels[-1]))
+
+
+class DropsThePath(Written):
+    def branch(self, x):
+        keep = not self.training or torch.rand(()) > 0.2
+        return super().branch(x) * float(keep)
+
+
+class ToFloat(Written):
+    def forward(self, x):
+        return super().forward(x).float()
+
+
+class Squeezed(Written):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
+class NoReluInEval(Written):
+    def forward(self, x):
+        y = self.branch(x) + self.shortcut(x)
+        return F.relu(y) if self.training else y
+
+
+class NoGradInEval(Written):
+    def forward(self, x):
+        with torch.set_grad_enabled(self.training):
+            return super().forward(x)
+
+
+class WritesInEval(Written):
+    def forward(self, x):
+        if self.training or not isinstance(self.shortcut, nn.Identity):
+            return super().forward(x)
+        x += self.branch(x)
+        return x.relu_()
+
+
+class Views(Written):
+    def forward(self, x):
+        return super().forward(x.view(len(x), -1).view(x.shape))
+
+
+class SameBuffers(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.norms[1].running_mean, self.norms[1].running_var = self.norms[0].running_mean, self.norms[0].running_var
+
+
+class Uninitialised(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        nn.init.zeros_(self.convs[0].weight)
+
+
+class NoForward(Written):
+    forward = nn.Module.forward
+
+
+def mish_and_no_norm(kind):
+    return kind(act=F.gelu, last=F.gelu, short_norm=lambda n: nn.Identity())
+
+
+MORE = [
+    ("extra-parameters", ReZero, KINDS), ("extra-parameters", LayerScale, KINDS),
+    ("extra-parameters", Squeezes, KINDS), ("bias-before-bn", BiasBefore, KINDS),
+    ("extra-parameters", OneMore, KINDS), ("unused-parameters", NeverUsed, (basic, bottleneck)),
+    ("random-output", DropsThePath, KINDS), ("dtype-changed", ToFloat, KINDS), ("wrong-shape", Squeezed, KINDS),
+    ("eval-mode", NoReluInEval, KINDS), ("gradient-cut", NoGradInEval, KINDS),
+    ("input-modified", WritesInEval, (basic, bottleneck, identity_block)), ("size-written-in", Views, KINDS),
+    ("bn-shared", SameBuffers, KINDS), ("not-initialised", Uninitialised, KINDS), ("no-forward", NoForward, KINDS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "base", "kind"), [(code, base, kind) for code, base, kinds in MORE for kind in kinds]
+)
+def test_another_special_fault_is_named(code, base, kind):
+    judge, block = kind(base)
+    report = judge(block)
+    assert codes(report)[:1] == [code], report
+
+
+@pytest.mark.parametrize("kind", (basic, bottleneck))
+def test_two_unusual_faults_end_in_time(kind):
+    judge, block = mish_and_no_norm(kind)
+    assert "timeout" not in codes(judge(block))
+
+
+def test_what_is_no_class_is_refused_in_words():
+    assert codes(check.bottleneck([1, 2])) == ["not-a-class"]
+    assert codes(check.bottleneck("Bottleneck")) == ["not-a-class"]
+
+
 def test_findings_carry_the_numbers_seen():
     judge, block = bottleneck(end=F.relu)
     assert "of the 4032 outputs is smaller" in str(judge(block))

@@ -71,6 +71,14 @@ def summed(model, images, labels):
     return [m.weight.grad.norm().item() for m in model.modules() if isinstance(m, nn.Conv2d)]
 
 
+def takes_a_step(model, images, labels):
+    found = norms()(model, images, labels)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.1 * parameter.grad
+    return found
+
+
 def with_biases(model, images, labels):
     found = norms()(model, images, labels)
     return found + [1.0 for m in model.modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
@@ -124,6 +132,7 @@ WRONG = [
     ("gradient_norms", norms(kinds=nn.BatchNorm2d), "wrong-value"),
     ("gradient_norms", clears_too_late, "gradients-accumulate"),
     ("gradient_norms", summed, "summed-loss"),
+    ("gradient_norms", takes_a_step, "weights-changed"),
     ("gradient_norms", with_biases, "wrong-count"),
     ("gradient_norms", changed(lambda found, model: found[::-1]), "wrong-order"),
     ("gradient_norms", changed(lambda found, model: dict(enumerate(found))), "wrong-type"),

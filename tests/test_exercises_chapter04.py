@@ -386,6 +386,7 @@ def test_bottleneck_cost_passes_in_other_styles():
         ("projection-forgotten", ("if stride != 1 or in_channels != out:", "if False:")),
         ("projection-always", ("if stride != 1 or in_channels != out:", "if True:")),
         ("projection-only-on-stride", (" or in_channels != out", "")),
+        ("projection-only-on-channels", ("stride != 1 or in_channels != out", "in_channels != out")),
         ("bn-forgotten", ("k = 0, size, small, 2", "k = 0, size, small, 0")),
         ("bn-forgotten-on-projection", ("in_channels * out + k * out", "in_channels * out")),
         ("buffers-counted", ("k = 0, size, small, 2", "k = 0, size, small, 4")),
@@ -408,6 +409,11 @@ def test_bottleneck_cost_passes_in_other_styles():
 def test_bottleneck_cost_names_the_fault(code, edits):
     report = check.bottleneck_cost(make(COST, *edits))
     assert first_code(report) == code, report
+
+
+def test_bottleneck_cost_blames_the_default_only_where_it_is_wrong():
+    report = check.bottleneck_cost(make(COST, "k = 0, size, small, 2", "k = 0, size, small, 0"))
+    assert [finding.code for finding in report.findings if not finding.ok] == ["bn-forgotten"]
 
 
 def test_bottleneck_cost_names_two_faults_at_once():

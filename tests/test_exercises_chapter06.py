@@ -79,10 +79,48 @@ def stem_that_pools_before_its_relu(in_channels=3, out_channels=64):
     )
 
 
-def stem(conv=None, order="bn relu pool", **parts):
+@right("imagenet_stem")
+def stem_of_lazy_layers(in_channels=3, out_channels=64):
+    return nn.Sequential(
+        nn.LazyConv2d(out_channels, 7, 2, 3, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+    )
+
+
+@wrong("imagenet_stem", "gradient-cut")
+class DetachedStem(StemByHand):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+@wrong("imagenet_stem", "gradient-cut")
+class StemWithoutGradients(StemByHand):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+@wrong("imagenet_stem", "wrong-statistics")
+class StemThatCountsTwice(StemByHand):
+    def forward(self, x):
+        super().forward(x + 1)
+        return super().forward(x)
+
+
+@wrong("imagenet_stem", "frozen")
+def frozen_stem(i, o):
+    return imagenet_stem(i, o).requires_grad_(False)
+
+
+@wrong("imagenet_stem", "wrong-type")
+class StemThatForgetsToReturn(StemByHand):
+    def forward(self, x):
+        super().forward(x)
+
+
+def stem(conv=None, order="bn relu pool", norm=None, **parts):
     def build(i, o):
         layers = {
-            "bn": nn.BatchNorm2d(o),
+            "bn": nn.BatchNorm2d(o, **(norm or {})),
             "relu": nn.ReLU(),
             "pool": nn.MaxPool2d(3, 2, 1),
         } | {name: part() for name, part in parts.items()}
@@ -120,6 +158,14 @@ WRONG += [
     ("imagenet_stem", "pool-before-bn", stem(order="pool bn relu")),
     ("imagenet_stem", "small-pooling", stem(pool=lambda: nn.MaxPool2d(2, 2, ceil_mode=True))),
     ("imagenet_stem", "wrong-value", stem(relu=nn.LeakyReLU)),
+    ("imagenet_stem", "relu-capped", stem(relu=nn.ReLU6)),
+    ("imagenet_stem", "wrong-momentum", stem(norm={"momentum": 0.01})),
+    ("imagenet_stem", "wrong-momentum", stem(norm={"momentum": 0.9})),
+    ("imagenet_stem", "wrong-momentum", stem(norm={"momentum": None})),
+    ("imagenet_stem", "wrong-statistics", stem(norm={"momentum": 0.3})),
+    ("imagenet_stem", "wrong-eps", stem(norm={"eps": 1e-3})),
+    ("imagenet_stem", "random", stem(relu=lambda: nn.Sequential(nn.ReLU(), nn.Dropout(0.1)))),
+    ("imagenet_stem", "left-in-eval", lambda i, o: imagenet_stem(i, o).eval()),
     ("imagenet_stem", "wrong-signature", lambda i: imagenet_stem(i)),
 ]
 
@@ -229,6 +275,63 @@ def layer_that_widens(block, in_channels, planes, blocks, stride=1, **options):
     return nn.Sequential(first, *(block(width, 2 * planes, **options) for _ in range(blocks - 1)))
 
 
+@right("make_layer")
+def layer_of_strides(block, in_channels, planes, blocks, stride=1, **options):
+    made = []
+    for step in (stride, *[1] * (blocks - 1)):
+        made.append(block(in_channels, planes, step, **options))
+        in_channels = planes * block.expansion
+    return nn.Sequential(*made)
+
+
+def layer_with_stride(choose):
+    def build(block, in_channels, planes, blocks, stride=1, **options):
+        stride = choose(stride, in_channels, planes * block.expansion)
+        return make_layer(block, in_channels, planes, blocks, stride, **options)
+
+    return build
+
+
+@wrong("make_layer", "downsample-handed")
+def layer_with_a_shortcut(block, in_channels, planes, blocks, stride=1, **options):
+    width, shortcut = planes * block.expansion, None
+    if stride != 1 or in_channels != width:
+        shortcut = nn.Sequential(nn.Conv2d(in_channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+    first = block(in_channels, planes, stride, shortcut, **options)
+    return nn.Sequential(first, *(block(width, planes, **options) for _ in range(blocks - 1)))
+
+
+@wrong("make_layer", "wrong-in-channels")
+def layer_of_outer_channels(block, in_channels, planes, blocks, stride=1, **options):
+    first = block(in_channels, planes, stride, **options)
+    return nn.Sequential(first, *(block(in_channels, planes, **options) for _ in range(blocks - 1)))
+
+
+@wrong("make_layer", "gradient-cut")
+class LayerThatDetaches(LayerAsAClass):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+@wrong("make_layer", "wrong-type")
+class LayerWithoutReturn(LayerAsAClass):
+    def forward(self, x):
+        super().forward(x)
+
+
+WRONG += [
+    ("make_layer", "stride-changed", layer_with_stride(lambda stride, i, o: min(stride, 2))),
+    ("make_layer", "stride-lost", layer_with_stride(lambda stride, i, o: 2 if stride == 2 else 1)),
+    ("make_layer", "stride-lost", layer_with_stride(lambda stride, i, o: stride if i < o else 1)),
+    ("make_layer", "stride-lost", layer_with_stride(lambda stride, i, o: stride if i != o else 1)),
+    ("make_layer", "stride-changed", layer_with_stride(lambda stride, i, o: 2)),
+    ("make_layer", "options-changed", lambda *a, **k: make_layer(*a, **k, groups=1)),
+    ("make_layer", "frozen", lambda *a, **k: make_layer(*a, **k).requires_grad_(False)),
+    ("make_layer", "left-in-eval", lambda *a, **k: make_layer(*a, **k).eval()),
+    ("make_layer", "random", lambda *a, **k: nn.Sequential(make_layer(*a, **k), nn.Dropout(0.2))),
+]
+
+
 @wrong("make_layer", "not-a-module")
 def layer_as_a_list(*args, **options):
     return list(make_layer(*args, **options))
@@ -262,6 +365,10 @@ def by_running_a_network(height, width):
 
 WRONG += [
     ("last_feature_map", "wrong-type", lambda h, w: h // 32),
+    ("last_feature_map", "wrong-type", lambda h, w: None),
+    ("last_feature_map", "wrong-type", lambda h, w: "777"),
+    ("last_feature_map", "not-integers", lambda h, w: [str(n) for n in last_feature_map(h, w)]),
+    ("last_feature_map", "wrong-order", lambda h, w: (*last_feature_map(h, w)[1:], 2048)),
     ("last_feature_map", "not-integers", lambda h, w: (2048, h / 32, w / 32)),
     ("last_feature_map", "wrong-channels", lambda h, w: (512, *last_feature_map(h, w)[1:])),
     ("last_feature_map", "floor-not-ceil", lambda h, w: (2048, h // 32, w // 32)),
@@ -302,6 +409,29 @@ def head(pool=None, *more):
     )
 
 
+@right("classifier_head")
+def head_of_lazy_layers(channels, num_classes):
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+@wrong("classifier_head", "batch-of-one")
+class HeadThatSqueezes(HeadByHand):
+    def forward(self, x):
+        return x.mean((2, 3), keepdim=True).squeeze() @ self.weight.T + self.bias
+
+
+@wrong("classifier_head", "gradient-cut")
+class DetachedHead(HeadByHand):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+@wrong("classifier_head", "gradient-cut")
+class HeadWithADetachedWeight(HeadByHand):
+    def forward(self, x):
+        return x.mean((2, 3)) @ self.weight.data.T + self.bias
+
+
 @wrong("classifier_head", "sum-not-mean")
 class HeadOfSums(HeadByHand):
     def forward(self, x):
@@ -339,6 +469,13 @@ WRONG += [
     ("classifier_head", "softmax-in-head", head(None, nn.Softmax(1))),
     ("classifier_head", "softmax-in-head", head(None, nn.LogSoftmax(1))),
     ("classifier_head", "relu-in-head", head(None, nn.ReLU())),
+    (
+        "classifier_head",
+        "layers-do-not-fit",
+        lambda c, k: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Linear(c, k)),
+    ),
+    ("classifier_head", "random", head(None, nn.Dropout(0.2))),
+    ("classifier_head", "frozen", lambda c, k: head()(c, k).requires_grad_(False)),
     ("classifier_head", "not-a-module", lambda c, k: lambda x: x.mean((2, 3))),
 ]
 
@@ -406,6 +543,33 @@ class Detached(ResNet50):
         return super().forward(x.detach() + 0 * x)
 
 
+@right("resnet50_whole")
+class WithALazyHead(ResNet50):
+    def __init__(self, num_classes=1000, in_channels=3):
+        super().__init__(num_classes, in_channels)
+        self.head[2] = nn.LazyLinear(num_classes)
+
+
+@wrong("resnet50_whole", "input-modified")
+class ChangesItsInput(ResNet50):
+    def forward(self, x):
+        x -= 0.5
+        return super().forward(x)
+
+
+@wrong("resnet50_whole", "wrong-gradient")
+class DetachedHeadWhole(ResNet50):
+    def forward(self, x):
+        x = self.layer3(self.layer2(self.layer1(self.stem(x))))
+        return self.head(self.layer4(x).detach())
+
+
+@wrong("resnet50_whole", "wrong-type")
+class WithoutReturn(ResNet50):
+    def forward(self, x):
+        super().forward(x)
+
+
 @wrong("resnet50_whole", "raised")
 class TiedToSize(ResNet50):
     def __init__(self, num_classes=1000, in_channels=3):
@@ -440,6 +604,10 @@ def version_one(model):
 
 
 WRONG += [
+    ("resnet50_whole", "frozen", changed(lambda m: m.layer1.requires_grad_(False))),
+    ("resnet50_whole", "left-in-eval", changed(lambda m: m.layer1.eval())),
+    ("resnet50_whole", "random", changed(lambda m: m.head.insert(2, nn.Dropout(0.1)))),
+    ("resnet50_whole", "random", changed(lambda m: m.layer2.append(nn.Dropout(0.2)))),
     ("resnet50_whole", "wrong-parameter-count", changed(fewer_blocks)),
     ("resnet50_whole", "missing-max-pool", changed(lambda m: m.stem.pop(3))),
     ("resnet50_whole", "missing-stem-relu", changed(lambda m: m.stem.pop(2))),
@@ -470,7 +638,17 @@ def by_names(state):
     )
 
 
+@wrong("depth_of_checkpoint", "state-modified")
+def by_popping(state):
+    for key in [key for key in state if "downsample" in key]:
+        state.pop(key)
+    return sum(t.ndim > 1 for t in state.values())
+
+
 WRONG += [
+    ("depth_of_checkpoint", "wrong-type", lambda s: None),
+    ("depth_of_checkpoint", "wrong-type", lambda s: str(by_kinds(s))),
+    ("depth_of_checkpoint", "end-forgotten", lambda s: by_kinds(s) - 2),
     ("depth_of_checkpoint", "projections-counted", lambda s: sum(t.ndim > 1 for t in s.values())),
     ("depth_of_checkpoint", "everything-counted", len),
     ("depth_of_checkpoint", "end-forgotten", lambda s: by_kinds(s) - 1),

@@ -28,7 +28,7 @@ def first_failure(report) -> str:
 @pytest.mark.parametrize("name", IDS)
 def test_the_books_solution_passes(name):
     entry = check.catalog()[name]
-    assert entry.chapter == 7 and entry.number == IDS.index(name) + 1
+    assert entry.chapter == 7 and [id for id in check.catalog() if id in IDS] == list(IDS)
     report = entry(entry.load_solution())
     assert report.passed, str(report)
 
@@ -523,13 +523,19 @@ def by_components(layer, channels):
     return len(rows)
 
 
+def by_autograd(layer, channels):
+    x = torch.randn(2, channels, 6, 6, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x)[:, -1].pow(2).sum(), x)
+    return torch.tensor(channels) // (gradient.abs().sum((0, 2, 3)) > 0).sum()
+
+
 def by_backward(layer, channels):
     x = torch.randn(2, channels, 6, 6, requires_grad=True)
     layer(x)[:, -1].pow(2).sum().backward()
     return int(channels / (x.grad.abs().sum((0, 2, 3)) > 0).sum())
 
 
-@pytest.mark.parametrize("attempt", [by_poking, by_components, by_backward])
+@pytest.mark.parametrize("attempt", [by_poking, by_components, by_autograd])
 def test_count_in_another_style(attempt):
     report = check.count_groups(attempt)
     assert report.passed, str(report)
@@ -542,6 +548,22 @@ def rewrites_the_weight(layer, channels):
     return groups
 
 
+def in_eval_mode(layer, channels):
+    if isinstance(layer, nn.Module):
+        layer.eval()
+    return by_poking(layer, channels)
+
+
+@torch.no_grad()
+def from_zeros(layer, channels):
+    seen = 0
+    for channel in range(channels):
+        x = torch.zeros(1, channels, 5, 5)
+        x[:, channel] = 1
+        seen += bool(layer(x)[0, 0].any())
+    return channels // seen
+
+
 def sides_mixed(layer, channels):
     return channels / (layer(torch.randn(1, channels, 5, 5)).shape[1] // by_poking(layer, channels))
 
@@ -551,6 +573,11 @@ def sides_mixed(layer, channels):
     [
         ("wrong-type", lambda layer, channels: None),
         ("wrong-type", lambda layer, channels: channels / 7),
+        ("wrong-type", lambda layer, channels: float(by_poking(layer, channels))),
+        ("wrong-type", lambda layer, channels: str(by_poking(layer, channels))),
+        ("gradients-left", by_backward),
+        ("layer-changed", in_eval_mode),
+        ("bias-taken-for-input", from_zeros),
         ("width-not-groups", lambda layer, channels: channels // by_poking(layer, channels)),
         ("wrong-value", lambda layer, channels: 1),
         ("wrong-value", lambda layer, channels: 2 * by_poking(layer, channels)),

@@ -1,5 +1,6 @@
 """Chapter 8's checks: right answers in several styles pass, wrong ones are named."""
 
+import copy
 import math
 import random
 
@@ -68,6 +69,31 @@ def last_place_missing(n, rows, columns):
     return anywhere(n, rows - 1, columns - 1)
 
 
+def rounded(n, rows, columns):
+    return (
+        [round(random.random() * (rows - 1)) for _ in range(n)],
+        [round(random.random() * (columns - 1)) for _ in range(n)],
+    )
+
+
+def one_number_for_both(n, rows, columns):
+    shares = [random.random() for _ in range(n)]
+    return [int(share * rows) for share in shares], [int(share * columns) for share in shares]
+
+
+def by_rand(n, rows, columns):
+    return (torch.rand(n) * rows).long().tolist(), (torch.rand(n) * columns).long().tolist()
+
+
+def each_channel(padded, size):
+    n, c, h, w = padded.shape
+    return right_crops(padded.reshape(n * c, 1, h, w), size).reshape(n, c, size, size)
+
+
+def three_channels_only(padded, size):
+    return right_crops(padded.expand(-1, 3, -1, -1), size)
+
+
 def seeded(n, rows, columns):
     chance = random.Random(0)
     return [chance.randrange(rows) for _ in range(n)], [chance.randrange(columns) for _ in range(n)]
@@ -82,7 +108,7 @@ def scribbled(padded, size):
 right_crops = crops_by(anywhere)
 
 
-@pytest.mark.parametrize("crop", [right_crops, by_unfold])
+@pytest.mark.parametrize("crop", [right_crops, by_unfold, crops_by(by_rand)])
 def test_right_crops_pass(crop):
     report = check.random_crops(crop)
     assert report.passed, report
@@ -93,6 +119,12 @@ def test_right_crops_pass(crop):
     [
         (crops_by(one_for_all), "same-crop-for-all"),
         (crops_by(tied), "same-shift-both-ways"),
+        (crops_by(rounded), "not-uniform"),
+        (crops_by(one_number_for_both), "rows-and-columns-tied"),
+        (each_channel, "crop-per-channel"),
+        (three_channels_only, "wrong-shape"),
+        (lambda p, s: right_crops(p, s).roll(1, 1), "channels-mixed"),
+        (lambda p, s: None, "wrong-shape"),
         (crops_by(last_place_missing), "offset-range"),
         (crops_by(seeded), "not-random"),
         (lambda p, s: p[:, :, 2 : 2 + s, 2 : 2 + s], "not-random"),
@@ -112,7 +144,7 @@ def test_wrong_crops_are_named(crop, code):
 # --- 8.2
 
 
-def smooth_targets(scores, labels, smoothing):
+def smooth_targets(scores, labels, smoothing=0.1):
     classes = scores.shape[1]
     target = F.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
     return -(target * (scores - scores.logsumexp(1, keepdim=True))).sum(1).mean()
@@ -139,7 +171,12 @@ KEPT, SHARE = (lambda e: 1 - e), (lambda e: e)
 
 @pytest.mark.parametrize(
     "loss",
-    [smooth_targets, lambda s, y, e=0.1: F.cross_entropy(s, y, label_smoothing=e), smoothed(KEPT, SHARE)],
+    [
+        smooth_targets,
+        smoothed(KEPT, SHARE),
+        lambda s, y, e=0.1: F.cross_entropy(s, F.one_hot(y, s.shape[1]) * (1 - e) + e / s.shape[1]),
+        lambda s, y, e=0.1: (1 - e) * F.cross_entropy(s, y) - e * F.log_softmax(s, 1).mean(),
+    ],
 )
 def test_right_smoothed_losses_pass(loss):
     report = check.smoothed_cross_entropy(loss)
@@ -151,6 +188,15 @@ def test_right_smoothed_losses_pass(loss):
     [
         (lambda s, y, e=0.1: F.cross_entropy(s, y), "no-smoothing"),
         (others_only, "label-left-out"),
+        (lambda s, y, e=0.1: F.cross_entropy(s, y, label_smoothing=e), "used-label-smoothing"),
+        (lambda s, y, e=0.1: torch.nn.CrossEntropyLoss(label_smoothing=e)(s, y), "used-label-smoothing"),
+        (lambda s, y, e=0.0: smooth_targets(s, y, e), "wrong-default"),
+        (lambda s, y, e: smooth_targets(s, y, e), "wrong-signature"),
+        (lambda s, y, e=0.1: smooth_targets(s.clamp(-50, 50), y, e), "large-scores"),
+        (lambda s, y, e=0.1: smooth_targets(s.detach(), y, e), "no-gradient"),
+        (lambda s, y, e=0.1: smooth_targets(s.detach(), y, e) + 0 * s.sum(), "wrong-gradient"),
+        (lambda s, y, e=0.1: None, "wrong-type"),
+        (lambda s, y, e=0.1: str(smooth_targets(s, y, e)), "wrong-type"),
         (smoothed(lambda e: 1, SHARE), "shares-above-one"),
         (smoothed(KEPT, SHARE, reduce=torch.sum), "sum-over-images"),
         (lambda s, y, e=0.1: -smooth_targets(s, y, e), "wrong-sign"),
@@ -196,7 +242,13 @@ def with_tensors(step, steps, rising, peak):
     return peak * torch.minimum(up, torch.cos(math.pi / 2 * p) ** 2)
 
 
-@pytest.mark.parametrize("rate", [cycle(climb, cosine), with_tensors])
+def in_float32(step, steps, rising, peak):
+    if step < rising:
+        return torch.tensor(peak) * (step + 1) / (rising + 1)
+    return torch.tensor(peak) * (1 + torch.cos(torch.tensor(math.pi * (step - rising) / (steps - rising)))) / 2
+
+
+@pytest.mark.parametrize("rate", [cycle(climb, cosine), with_tensors, in_float32])
 def test_right_schedules_pass(rate):
     report = check.one_cycle(rate)
     assert report.passed, report
@@ -213,6 +265,10 @@ def test_right_schedules_pass(rate):
         (cycle(lambda s, r: ((s + 1) / (r + 1)) ** 2, cosine), "wrong-rise"),
         (cycle(climb, lambda p: (1 + math.cos(math.radians(p))) / 2), "wrong-fall"),
         (lambda s, n, r, peak: [peak], "wrong-type"),
+        (lambda s, n, r, peak: peak * climb(s, r) if s < r else None, "wrong-type"),
+        (lambda s, n, r, peak: peak * cosine((s - r) / (n - r)) if s >= r else None, "wrong-type"),
+        (lambda s, n, r, peak: str(peak), "wrong-type"),
+        (cycle(climb, lambda p: cosine(p * 0.999)), "wrong-fall"),
     ],
 )
 def test_wrong_schedules_are_named(rate, code):
@@ -252,7 +308,16 @@ def by_hand(model, optimizer, images, labels):
     return loss.detach()
 
 
-@pytest.mark.parametrize("step", [by_hand, steps(), steps(clear="after")])
+def its_own_optimizer(model, optimizer, images, labels):
+    return steps()(model, torch.optim.SGD(model.parameters(), lr=0.1), images, labels)
+
+
+def loss_after(model, optimizer, images, labels):
+    steps()(model, optimizer, images, labels)
+    return F.cross_entropy(model(images), labels).item()
+
+
+@pytest.mark.parametrize("step", [by_hand, steps()])
 def test_right_steps_pass(step):
     report = check.train_step(step)
     assert report.passed, report
@@ -262,6 +327,10 @@ def test_right_steps_pass(step):
     ("step", "code"),
     [
         (steps(clear="never"), "gradients-accumulate"),
+        (steps(clear="after"), "gradients-accumulate"),
+        (its_own_optimizer, "other-optimizer"),
+        (loss_after, "loss-after-step"),
+        (steps(give=lambda loss: str(loss.item())), "wrong-type"),
         (steps(mode=False), "eval-mode"),
         (steps(backward=False), "no-step"),
         (steps(step=False), "no-step"),
@@ -315,7 +384,27 @@ def mean_of_batches(wrong, sizes):
     return 100 * sum(w / n for w, n in zip(wrong, sizes, strict=True)) / len(sizes)
 
 
-@pytest.mark.parametrize("error", [with_cat, measure()])
+def on_a_copy(model, images, labels, batch_size=500):
+    return measure(restore="never")(copy.deepcopy(model), images, labels, batch_size)
+
+
+def only_the_outermost(model, images, labels, batch_size=500):
+    was = model.training
+    error = measure(restore="never")(model, images, labels, batch_size)
+    model.training = was
+    return error
+
+
+def no_gradients_ever_after(model, images, labels, batch_size=500):
+    torch.set_grad_enabled(False)
+    return measure()(model, images, labels, batch_size)
+
+
+def not_split(model, images, labels, batch_size=2000):
+    return measure()(model, images, labels, batch_size)
+
+
+@pytest.mark.parametrize("error", [with_cat, measure(), on_a_copy])
 def test_right_measurements_pass(error):
     report = check.error_percent(error)
     assert report.passed, report
@@ -327,6 +416,12 @@ def test_right_measurements_pass(error):
         (measure(evaluate=False), "train-mode"),
         (measure(grad=True), "gradients-recorded"),
         (measure(restore="never"), "mode-not-restored"),
+        (only_the_outermost, "mode-not-restored"),
+        (no_gradients_ever_after, "gradients-left-off"),
+        (not_split, "wrong-default"),
+        (lambda *a: round(measure()(*a), 1), "rounded"),
+        (lambda *a: None, "wrong-type"),
+        (lambda *a: f"{measure()(*a):.1f} %", "wrong-type"),
         (measure(restore="train"), "mode-not-restored"),
         (measure(last=False), "images-missed"),
         (measure(size=23), "batch-too-large"),

@@ -60,6 +60,17 @@ def enters_dictionaries(first, second, prefix=""):
     return sorted(found)
 
 
+def enters_at_the_top(first, second):
+    nothing, found = object(), []
+    for name in first.keys() | second.keys():
+        a, b = first.get(name, nothing), second.get(name, nothing)
+        if isinstance(a, dict):
+            found += [f"{name}.{each}" for each in solutions.changed_choices(a, b)]
+        elif a != b:
+            found.append(name)
+    return sorted(found)
+
+
 def by_text(first, second):
     a, b = flat(first), flat(second)
     return sorted(n for n in a.keys() | b.keys() if str(a.get(n, "missing")) != str(b.get(n, "missing")))
@@ -142,6 +153,7 @@ WRONG = [
     ("stands_out", stands(also=lambda b: b.sort(reverse=True)), "input-modified"),
     ("stands_out", by_division, "divides-by-zero"),
     ("changed_choices", enters_dictionaries, "dictionary-or-not"),
+    ("changed_choices", enters_at_the_top, "dictionary-or-not"),
     ("changed_choices", by_text, "compared-as-text"),
     ("changed_choices", by_identity, "finds-too-much"),
     ("changed_choices", lambda a, b: ", ".join(by_flattening(a, b)), "wrong-type"),

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -32,19 +33,37 @@ def lower(*, copied=True, random=True, clone=True, x=torch.rand, less=torch.lt, 
     return can_lower
 
 
-def cases(*, pairs=((16, 1), (16, 2), (8, 1), (8, 2)), errors=Exception, shape=True):
+def cases(*, pairs=((16, 1), (16, 2), (8, 1), (8, 2)), errors=Exception, shape=True, sides=(1, 2, 3)):
     def missing(make):
         found = []
         for channels, stride in pairs:
             try:
                 y = make(channels, 4, stride)(torch.randn(3, channels, 8, 8))
-                if shape and tuple(y.shape[1:]) != (16, 8 // stride, 8 // stride):
+                due = (3, 16, 8 // stride, 8 // stride)
+                if shape and any(y.shape[side] != due[side] for side in sides):
                     found.append((channels, stride))
             except errors:
                 found.append((channels, stride))
         return found
 
     return missing
+
+
+def adds_them(model):
+    found = by_weights(model)
+    for m in model.modules():
+        if isinstance(m, nn.Conv2d) and m.bias is None:
+            m.bias = nn.Parameter(torch.zeros(m.out_channels))
+    return found
+
+
+def all_names(model):
+    layers = (m for _, m in model.named_modules(remove_duplicate=False) if isinstance(m, nn.Conv2d))
+    return sum(m.out_channels for m in layers if m.bias is None)
+
+
+def with_channels(model):
+    return sum(m.out_channels for m in model.modules() if hasattr(m, "out_channels") and m.bias is None)
 
 
 def all_convolutions(model):
@@ -91,7 +110,12 @@ def test_the_solution_passes_and_the_stub_is_not_attempted(name):
         ("can_lower_a_value", lower(answer=lambda found: found.item())),
         ("missing_projections", cases()),
         ("missing_projections", cases(errors=(RuntimeError, ValueError))),
+        ("can_lower_a_value", lower(answer=lambda found: found.numpy().any())),
+        ("missing_projections", lambda make: [list(case) for case in cases()(make)]),
         ("extra_biases", by_weights),
+        ("extra_biases", lambda model: np.int64(by_weights(model))),
+        ("extra_biases", lambda model: torch.tensor(by_weights(model))),
+        ("pooling_range", lambda k: np.array(searched(k))),
         ("pooling_range", searched),
         ("pooling_range", lambda k: [32 * k - 31, 32 * k, 64 * k - 32]),
         ("name_faults", lambda: dict(reversed(ANSWERS.items()))),
@@ -119,16 +143,33 @@ def test_other_styles_pass(name, answer):
         ("missing_projections", cases(errors=RuntimeError), "raised"),
         ("missing_projections", cases(shape=False), "missed-shape"),
         ("missing_projections", lambda make: None, "wrong-type"),
+        ("missing_projections", lambda make: set(cases()(make)), "wrong-type"),
+        ("missing_projections", lambda make: [stride for _, stride in cases()(make)], "wrong-type"),
+        ("missing_projections", cases(pairs=((16, 2), (8, 1), (8, 2))), "case-left-out"),
+        ("missing_projections", cases(pairs=((8, 1), (8, 2), (16, 1), (16, 2))), "wrong-order"),
+        ("missing_projections", lambda make: [case[::-1] for case in cases()(make)], "swapped"),
+        ("missing_projections", cases(sides=(2,)), "channels-not-compared"),
+        ("missing_projections", cases(sides=(1, 3)), "height-not-compared"),
+        ("missing_projections", cases(sides=(1, 2)), "width-not-compared"),
         ("extra_biases", all_convolutions, "counts-existing"),
         ("extra_biases", all_weights, "counts-linear"),
         ("extra_biases", lambda model: sum(1 for m in model.modules() if isinstance(m, nn.Conv2d)), "wrong-value"),
         ("extra_biases", top_level_only, "wrong-value"),
+        ("extra_biases", adds_them, "model-modified"),
+        ("extra_biases", all_names, "counts-twice"),
+        ("extra_biases", with_channels, "counts-other-layers"),
+        ("extra_biases", lambda model: [by_weights(model)], "wrong-type"),
+        ("extra_biases", lambda model: str(by_weights(model)), "wrong-type"),
         ("pooling_range", lambda k: (32 * k, 32 * k, 64 * k - 32), "wrong-smallest"),
         ("pooling_range", lambda k: (32 * k - 31, 32 * k + 1, 64 * k - 32), "wrong-whole"),
         ("pooling_range", lambda k: (32 * k - 31, 32 * k, 64 * k), "wrong-largest"),
         ("pooling_range", lambda k: 224, "wrong-type"),
+        ("pooling_range", lambda k: [float(size) for size in searched(k)], "wrong-type"),
+        ("pooling_range", lambda k: [str(size) for size in searched(k)], "wrong-type"),
+        ("pooling_range", lambda k: (searched(k)[0], searched(k)[2], searched(k)[1]), "swapped"),
         ("name_faults", lambda: ["right"] * 6, "wrong-type"),
         ("name_faults", lambda: dict.fromkeys("ABCDEF", "right"), "missed-fault"),
+        ("name_faults", lambda: dict.fromkeys("ABCDEF", ["right"]), "wrong-type"),
         ("name_faults", lambda: {**ANSWERS, "E": "relu-before-add"}, "false-alarm"),
         ("name_faults", lambda: {**ANSWERS, "F": "norm-after-add"}, "wrong-verdict"),
     ],

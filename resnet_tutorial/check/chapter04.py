@@ -191,13 +191,14 @@ def check_bottleneck(Bottleneck, expect):
     if not residual.is_class(Bottleneck, "bottleneck", expect):
         return
     cases = []
-    for number, (in_channels, planes, stride, size) in enumerate(_BLOCKS):
+    for in_channels, planes, stride, size in _BLOCKS:
         arguments = (in_channels, planes, stride) if stride > 1 else (in_channels, planes)
         call = f"Bottleneck{arguments}"
         plan = _plan(call, in_channels, planes, 4 * planes, stride)
-        cases.append(residual.Case(plan, partial(Bottleneck, *arguments), size, thorough=number < 2))
+        cases.append(residual.Case(plan, partial(Bottleneck, *arguments), size))
     if residual.default_holds(
-        "Bottleneck(32, 8)", partial(Bottleneck, 32, 8), partial(Bottleneck, 32, 8, 1), 32, 1, expect
+        "Bottleneck(32, 8)", partial(Bottleneck, 32, 8), "Bottleneck(32, 8, 1)",
+        partial(Bottleneck, 32, 8, 1), 32, expect,
     ):
         residual.judge(cases, expect, _misread)
 
@@ -236,7 +237,7 @@ def _cost(
     layers = [(in_channels, planes, 1, at_first), (planes, planes, 3, at_rest), (planes, out, 1, at_rest)]
     projects = {
         "needed": needs_projection(in_channels, out, stride), "never": False, "always": True,
-        "stride": stride != 1,
+        "stride": stride != 1, "channels": in_channels != out,
     }[project]  # fmt: skip
     params = sum(conv_params(*layer[:3], bias=bias) + norm * layer[1] for layer in layers)
     if projects:
@@ -256,6 +257,11 @@ _MISCOUNTS = {
     "projection-only-on-stride": (
         {"project": "stride"},
         "The projection is counted where the stride is 2, but not where only the channels change.",
+        _PROJECTION_HINT,
+    ),
+    "projection-only-on-channels": (
+        {"project": "channels"},
+        "The projection is counted where the channels change, but not where only the stride is 2.",
         _PROJECTION_HINT,
     ),
     "bn-forgotten": (
@@ -328,7 +334,7 @@ def check_bottleneck_cost(bottleneck_cost, expect):
         else:
             _explain_count(expect, index, code, what, counts, right)
     expect(
-        whole_numbers(bottleneck_cost(256, 64, 14), 2) == list(_cost(256, 64, 14, 1)), "wrong-default",
+        whole_numbers(bottleneck_cost(*_COST_CASES[0][:3]), 2) == list(found[0]), "wrong-default",
         "Without a stride the function counts another block than with stride=1.",
         hint="def bottleneck_cost(in_channels, planes, size, stride=1)",
     )

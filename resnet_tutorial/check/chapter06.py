@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
+from itertools import chain
 from math import prod
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
 from ..blocks import BasicBlock, Bottleneck
 from ..cifar import CifarBlock
 from ..models import make_layer
 from ..solutions.chapter06 import ResNet50, SmallResNet, classifier_head, imagenet_stem
-from .core import exercise
+from .common import described, differs_between_calls, frozen, whole, whole_numbers
+from .core import _learners_frame, exercise
 from .networks import Network, Shape, Variant, head_variants, judge_network, stages
 
 
@@ -87,6 +89,87 @@ def _is_module(attempt: Any, what: str, expect) -> bool:
     )  # fmt: skip
 
 
+def _ready(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Give lazy layers their shapes, by a call with an input of this shape."""
+    if any(is_lazy(tensor) for tensor in chain(model.parameters(), model.buffers())):
+        device = next(chain(model.parameters(), model.buffers())).device
+        with torch.no_grad():
+            model.eval()(torch.zeros(shape, device=device))
+        model.train()
+    return model
+
+
+def _gave_a_tensor(y: Any, what: str, expect) -> bool:
+    return expect(
+        isinstance(y, Tensor), "wrong-type", f"{what} returned {described(y)}, not a tensor.",
+        hint="forward ends with return, and returns one tensor.",
+    )  # fmt: skip
+
+
+def _trains(model: nn.Module, what: str, expect) -> bool:
+    """Whether all parameters ask for gradients and all modules are in training mode."""
+    names = frozen(model)
+    resting = [name or "the whole" for name, module in model.named_modules() if not module.training]
+    return expect(
+        not names, "frozen",
+        f"{what}: {len(names)} of the parameter tensors, {', '.join(names[:2])}{' …' * (len(names) > 2)}, are frozen: "
+        "no optimiser would train them.",
+        hint="Leave requires_grad as it is; a new network is trained as a whole.",
+    ) and expect(
+        not resting, "left-in-eval", f"{what}: fresh from the call, {resting[0] if resting else ''} is in eval mode.",
+        hint="Leave out .eval(): a new module is in training mode, and whoever evaluates it changes that.",
+    )  # fmt: skip
+
+
+def _gradients(model: nn.Module, x: Tensor, train: bool) -> dict[tuple[int, ...] | None, Tensor | None]:
+    """Return the gradients of a mixture of the outputs: the input's under None, the parameters' by shape."""
+    values = _by_shape(model, x.dtype)
+    # No cached values: these ask for gradients. Axes of length 1 are a matter of style.
+    leaves: dict[tuple[int, ...] | None, Tensor] = {None: x.clone().requires_grad_()}
+    for name, parameter in model.named_parameters():
+        key = tuple(n for n in parameter.shape if n > 1)
+        leaf = leaves.setdefault(key, values[name].clone().requires_grad_())
+        values[name] = leaf.view(parameter.shape)
+    y = functional_call(model.train(train), values, leaves[None].clone())
+    if not y.requires_grad:
+        return dict.fromkeys(leaves)
+    mixed = (y * _values(tuple(y.shape), y.dtype)).sum()
+    return dict(zip(leaves, torch.autograd.grad(mixed, list(leaves.values()), allow_unused=True), strict=True))
+
+
+def _gradients_hold(mine: nn.Module, book: nn.Module, x: Tensor, train: bool, what: str, expect) -> bool:
+    """Whether the gradients are the book's; the outputs are known to be."""
+    found = _gradients(mine, x, train)
+    for key, wanted in _gradients(book, x, train).items():
+        if key not in found:
+            continue
+        whose = "the input" if key is None else f"the parameters of {_shown(key)}"
+        got = found[key]
+        if not expect(
+            got is not None and bool(got.any()), "gradient-cut",
+            f"{what}: the values are right, but no gradient reaches {whose}.",
+            hint="Leave out .detach(), .data, .item() and torch.no_grad() in forward.",
+        ):  # fmt: skip
+            return False
+        if not expect(
+            _same(got, wanted, 1e-8), "wrong-gradient",
+            f"{what}: the values are right, but the gradient of {whose} is not.",
+            hint="Leave out .detach(), .data and torch.no_grad() in forward.",
+        ):  # fmt: skip
+            return False
+    return True
+
+
+def _is_random(model: nn.Module, x: Tensor, train: bool, what: str, expect) -> bool:
+    """Whether two calls with one input give different outputs; that is recorded."""
+    return not expect(
+        not differs_between_calls(lambda: _run(model, x, train)), "random",
+        f"{what}: two calls with the same input and weights in {'training' if train else 'evaluation'} mode "
+        "give different outputs.",
+        hint="Leave out dropout and noise; nothing here is random.",
+    )  # fmt: skip
+
+
 def _explain(
     expect, mine: Tensor, x: Tensor, train: bool, variants: Iterable[Variant], tolerance: float
 ) -> bool:
@@ -101,10 +184,52 @@ def _explain(
 # --- 6.1 -------------------------------------------------------------------------------------
 
 
+def _stem(i: int, o: int, **options: Any) -> nn.Module:
+    """Return the book's stem with options of the batch norm changed."""
+    stem = imagenet_stem(i, o)
+    stem[1] = nn.BatchNorm2d(o, **options)
+    return stem
+
+
+def _after_training(model: nn.Module, batches: Iterable[Tensor], x: Tensor) -> Tensor:
+    """Return the output in evaluation mode after some calls in training mode."""
+    with torch.no_grad():
+        for parameter in model.double().parameters():
+            parameter.copy_(_values(tuple(parameter.shape), torch.double))
+        model.train()
+        for batch in batches:
+            model(batch)
+        return model.eval()(x)
+
+
+def _statistics_hold(build: Callable[[], nn.Module], i: int, o: int, expect) -> bool:
+    batches = [2 * torch.randn(4, i, 15, 18, dtype=torch.double) + 1 for _ in range(3)]
+    x = torch.randn(2, i, 15, 18, dtype=torch.double)
+    mine = _after_training(build(), batches, x)
+    if _same(mine, _after_training(imagenet_stem(i, o), batches, x), 1e-9):
+        return expect(True, "wrong-statistics", "")
+    seen = f"After three calls in training mode imagenet_stem({i}, {o}) gives other values in evaluation mode"
+    for momentum in (0.9, 0.99, 0.999, 0.5, 0.2, 0.05, 0.01, 0.001, None):
+        if _same(mine, _after_training(_stem(i, o, momentum=momentum), batches, x), 1e-9):
+            return expect(
+                False, "wrong-momentum", f"{seen}, those of a batch norm with momentum={momentum}, not 0.1.",
+                hint="nn.BatchNorm2d(out_channels), with nothing else.",
+            )  # fmt: skip
+    return expect(
+        False, "wrong-statistics", f"{seen} than the book's: the batch norm's running statistics differ.",
+        hint="nn.BatchNorm2d(out_channels), with nothing else.",
+    )  # fmt: skip
+
+
 def _stem_variants(i: int, o: int) -> list[Variant]:
     conv, bn, relu = nn.Conv2d(i, o, 7, 2, 3, bias=False), nn.BatchNorm2d(o), nn.ReLU()
     pool = nn.MaxPool2d(3, 2, 1)
     return [
+        ("relu-capped", "The values are those of a stem whose ReLU ends at 6.",
+         "nn.ReLU() has no upper end; nn.ReLU6() has.", lambda: nn.Sequential(conv, bn, nn.ReLU6(), pool)),
+        *(("wrong-eps", f"The values are those of a stem whose batch norm has eps={eps:g}, not 1e-05.",
+           "nn.BatchNorm2d(out_channels), with nothing else.", partial(_stem, i, o, eps=eps))
+          for eps in (1e-2, 1e-3, 1e-4, 1e-6, 1e-8)),
         ("missing-relu", "The values are those of a stem without a ReLU.",
          "The order is convolution, batch norm, ReLU, pooling.",
          lambda: nn.Sequential(conv, bn, pool)),
@@ -129,18 +254,25 @@ def _stem_variants(i: int, o: int) -> list[Variant]:
     solution="resnet_tutorial.solutions.chapter06:imagenet_stem",
 )  # fmt: skip
 def check_imagenet_stem(imagenet_stem_, expect):
-    """Shapes, parameter count, and the values in train and eval mode."""
+    """Shapes, parameter count, values, gradients, and the statistics that training leaves."""
     stem = imagenet_stem_(3, 16)
     if not _is_module(stem, "imagenet_stem(3, 16)", expect):
         return
+    _ready(stem, (2, 3, 32, 32))
+
+    def build(i: int, o: int) -> nn.Module:
+        return _ready(imagenet_stem_(i, o), (2, i, 32, 32))
+
     for height, width in ((224, 224), (65, 33), (2, 7)):
         x = torch.randn(2, 3, height, width)
         before = x.clone()
         y = stem(x)
+        if not _gave_a_tensor(y, "imagenet_stem(3, 16)", expect):
+            return
         wanted = (16, -(-height // 4), -(-width // 4))
         if not expect(
             tuple(y.shape) == (2, *wanted), "wrong-shape",
-            f"An image of 3 × {height} × {width} became {_shown(y.shape[1:])}, not {_shown(wanted)}.",
+            f"Two images of 3 × {height} × {width} became {_shown(y.shape)}, not 2 × {_shown(wanted)}.",
             hint="Padding 3 for the 7 × 7 and 1 for the 3 × 3 pooling; both have stride 2.",
         ):  # fmt: skip
             return
@@ -149,7 +281,8 @@ def check_imagenet_stem(imagenet_stem_, expect):
             hint="inplace=True is safe only on a tensor that nobody else needs.",
         )  # fmt: skip
     for i, o in ((3, 16), (1, 8)):
-        count, wanted = _count(imagenet_stem_(i, o).parameters()), 49 * i * o + 2 * o
+        stem = build(i, o)
+        count, wanted = _count(stem.parameters()), 49 * i * o + 2 * o
         if not expect(
             count != wanted + o, "bias-before-bn",
             f"imagenet_stem({i}, {o}) has {count} parameters, {o} more than it needs: the convolution has a bias.",
@@ -168,17 +301,26 @@ def check_imagenet_stem(imagenet_stem_, expect):
             hint="One 7 × 7 convolution without a bias and one batch norm; the channels come from the arguments.",
         ):  # fmt: skip
             return
+        if not _trains(build(i, o), f"imagenet_stem({i}, {o})", expect):
+            return
         for train in (True, False):
-            x = torch.randn(3, i, 19, 22, dtype=torch.double)
-            mine = _run(imagenet_stem_(i, o), x, train)
+            # In evaluation mode large inputs stay large: a ReLU with an upper end would show.
+            x = (1 if train else 20) * torch.randn(3, i, 19, 22, dtype=torch.double)
+            mine = _run(stem, x, train)
             if not _same(mine, _run(imagenet_stem(i, o), x, train), 1e-9):
-                _explain(expect, mine, x, train, _stem_variants(i, o), 1e-9) or expect(
+                _is_random(stem, x, train, f"imagenet_stem({i}, {o})", expect) or _explain(
+                    expect, mine, x, train, _stem_variants(i, o), 1e-9
+                ) or expect(
                     False, "wrong-value",
                     f"With the same weights, the output of imagenet_stem({i}, {o}) differs from the book's "
                     f"in {'training' if train else 'evaluation'} mode.",
                     hint="7 × 7 convolution, batch norm, ReLU, 3 × 3 max-pooling, in this order.",
                 )  # fmt: skip
                 return
+            if not _gradients_hold(stem, imagenet_stem(i, o), x, train, f"imagenet_stem({i}, {o})", expect):
+                return
+        if not _statistics_hold(partial(build, i, o), i, o, expect):
+            return
 
 
 # --- 6.2 -------------------------------------------------------------------------------------
@@ -190,9 +332,12 @@ def _make_probe(made: list[Any], ran: list[Any]) -> type[nn.Module]:
     class Probe(nn.Module):
         expansion = 3
 
-        def __init__(self, in_channels, planes, stride=1, **options):
+        def __init__(self, in_channels, planes, stride=1, *more, **options):
             super().__init__()
             self.asked = in_channels, planes, stride
+            # Of the book's blocks the fourth argument is the shortcut.
+            options |= {f"argument {place}": value for place, value in enumerate(more, 4)}
+            self.handed_shortcut = any(options.pop(k, None) is not None for k in ("downsample", "argument 4"))
             self.options = {key: value for key, value in options.items() if value is not None}
             self.weight = nn.Parameter(torch.ones(()))
             made.append(self)
@@ -206,24 +351,29 @@ def _make_probe(made: list[Any], ran: list[Any]) -> type[nn.Module]:
     return Probe
 
 
-def _check_construction(make_layer_, expect) -> bool:
-    """Look at the stage's blocks one by one, through blocks that note what is asked of them."""
+def _check_construction(make_layer_, expect, in_channels, planes, blocks, options: dict) -> bool:
+    """Look at a stage's blocks one by one, through blocks that note what is asked of them."""
     made: list[Any] = []
     ran: list[Any] = []
-    call = "make_layer(Block, 10, 4, blocks=3, stride=2, flavour='mild')"
-    stage = make_layer_(_make_probe(made, ran), 10, 4, blocks=3, stride=2, flavour="mild")
+    stride = options.get("stride", 1)
+    shown = "".join(f", {key}={value!r}" for key, value in options.items())
+    call = f"make_layer(Block, {in_channels}, {planes}, blocks={blocks}{shown})"
+    stage = make_layer_(_make_probe(made, ran), in_channels, planes, blocks=blocks, **options)
     if not _is_module(stage, call, expect):
         return False
-    y = stage(torch.randn(2, 10, 9, 7))
+    y = stage(torch.randn(2, in_channels, 9, 7))
+    if not _gave_a_tensor(y, f"The stage of {call}", expect):
+        return False
     if not expect(
-        len(ran) == 3, "wrong-block-count",
-        f"{call} makes a stage that runs {len(ran)} blocks, not 3.",
+        len(ran) == blocks, "wrong-block-count",
+        f"{call} makes a stage that runs {len(ran)} blocks, not {blocks}.",
         hint="One first block and blocks - 1 others.",
     ):  # fmt: skip
         return False
+    different = len(set(map(id, ran)))
     if not expect(
-        len(set(map(id, ran))) == 3, "shared-weights",
-        f"The stage runs 3 blocks, but only {len(set(map(id, ran)))} of them are different objects: "
+        different == blocks, "shared-weights",
+        f"The stage runs {blocks} blocks, but only {different} of them are different objects: "
         f"they share their weights.",
         hint="[block] * n repeats one object; build a new block in each round of a loop.",
     ):  # fmt: skip
@@ -235,42 +385,58 @@ def _check_construction(make_layer_, expect) -> bool:
         hint="Python lists do not register modules; nn.Sequential does.",
     ):  # fmt: skip
         return False
-    strides = [block.asked[2] for block in ran]
-    code, hint = {
-        (2, 2, 2): ("stride-in-every-block", "Only the first block gets the stride."),
-        (1, 1, 1): ("stride-lost", "Hand the stride to the first block."),
-    }.get(tuple(strides), ("stride-misplaced", "The stride goes to the first block."))
     if not expect(
-        strides == [2, 1, 1], code,
-        f"The blocks of a stage with stride=2 have the strides {strides}, not [2, 1, 1].", hint,
+        not any(block.handed_shortcut for block in ran), "downsample-handed",
+        f"In {call} a block is handed a downsample, which is not among the options.",
+        hint="block(in_channels, planes, stride, **options): the block makes its shortcut itself.",
     ):  # fmt: skip
         return False
-    channels = [block.asked[0] for block in ran]
+    strides, wanted = [block.asked[2] for block in ran], [stride] + [1] * (blocks - 1)
+    if strides == [1] * blocks:
+        code, hint = "stride-lost", "Hand the stride to the first block."
+    elif blocks > 1 and strides == [stride] * blocks:
+        code, hint = "stride-in-every-block", "Only the first block gets the stride."
+    elif strides[1:] == wanted[1:]:
+        code, hint = "stride-changed", "The first block gets the stride as it was handed in, whatever the channels."
+    else:
+        code, hint = "stride-misplaced", "The stride goes to the first block."
     if not expect(
-        channels == [10, 12, 12], "wrong-in-channels",
-        f"The blocks were built for {channels} incoming channels, not [10, 12, 12]: "
-        f"10 enter the stage, and every block gives planes · expansion = 4 · 3.",
+        strides == wanted, code,
+        f"{call} gives its blocks the strides {strides}, not {wanted}.", hint,
+    ):  # fmt: skip
+        return False
+    out = 3 * planes
+    channels, wanted = [block.asked[0] for block in ran], [in_channels] + [out] * (blocks - 1)
+    if not expect(
+        channels == wanted, "wrong-in-channels",
+        f"The blocks were built for {channels} incoming channels, not {wanted}: "
+        f"{in_channels} enter the stage, and every block gives planes · expansion = {planes} · 3.",
         hint="Ask block.expansion; it is 1 for a BasicBlock and 4 for a Bottleneck.",
     ):  # fmt: skip
         return False
-    planes = [block.asked[1] for block in ran]
+    seen = [block.asked[1] for block in ran]
     if not expect(
-        planes == [4, 4, 4], "wrong-planes", f"The blocks were built with planes {planes}, not [4, 4, 4].",
+        seen == [planes] * blocks, "wrong-planes",
+        f"The blocks were built with planes {seen}, not {[planes] * blocks}.",
         hint="Every block of a stage has the same planes.",
     ):  # fmt: skip
         return False
-    options = [block.options for block in ran]
+    wanted = {key: value for key, value in options.items() if key != "stride"}
+    odd = [block.options for block in ran if block.options != wanted]
+    lost = any(key not in given for given in odd for key in wanted)
     if not expect(
-        options == [{"flavour": "mild"}] * 3, "options-lost",
-        f"The option flavour='mild' reached {sum(map(bool, options))} of 3 blocks.",
-        hint="Hand **options to the first block and to all others.",
+        not odd, "options-lost" if lost else "options-changed",
+        f"In {call}, {len(odd)} of {blocks} blocks got the options {odd[0] if odd else ''}, not {wanted}.",
+        hint="Hand **options to the first block and to all others, as they are.",
     ):  # fmt: skip
         return False
+    sides = -(-9 // stride), -(-7 // stride)
+    wanted = 2, out, *sides
     return expect(
-        y.shape == (2, 12, 5, 4), "wrong-shape",
-        f"The stage turned 10 × 9 × 7 into {_shown(y.shape[1:])}, not 12 × 5 × 4.",
+        y.shape == wanted, "wrong-shape",
+        f"The stage of {call} turned 2 × {in_channels} × 9 × 7 into {_shown(y.shape)}, not {_shown(wanted)}.",
         hint="The blocks run one after the other.",
-    )  # fmt: skip
+    ) and _trains(stage, f"The stage of {call}", expect)  # fmt: skip
 
 
 @exercise(
@@ -280,11 +446,17 @@ def _check_construction(make_layer_, expect) -> bool:
 )  # fmt: skip
 def check_make_layer(make_layer_, expect):
     """The blocks one by one, then stages of real blocks against the book's."""
-    if not _check_construction(make_layer_, expect):
-        return
+    # Planes times the expansion, 3, is more than the incoming channels, as many, or fewer.
+    for sizes, options in (
+        ((10, 4, 3), {"stride": 2, "flavour": "mild"}), ((12, 4, 3), {"stride": 3}), ((30, 4, 2), {"stride": 2}),
+        ((20, 4, 2), {}), ((12, 4, 2), {"stride": 1, "flavour": "hot", "grain": 2}), ((7, 5, 1), {"stride": 3}),
+    ):  # fmt: skip
+        if not _check_construction(make_layer_, expect, *sizes, options):
+            return
     cases = (
         (BasicBlock, (8, 8), {"blocks": 1}),
         (BasicBlock, (8, 16), {"blocks": 3, "stride": 2}),
+        (BasicBlock, (16, 8), {"blocks": 2, "stride": 3}),
         (Bottleneck, (8, 16), {"blocks": 2, "groups": 4, "base_width": 32}),
     )
     for block, sizes, options in cases:
@@ -301,11 +473,15 @@ def check_make_layer(make_layer_, expect):
         x = torch.randn(2, sizes[0], 9, 7, dtype=torch.double)
         for train in (True, False):
             y, wanted = _run(mine, x, train), _run(book, x, train)
-            if not expect(
-                _same(y, wanted, 1e-9), "wrong-value",
-                f"With the same weights, {call} gives {_shown(y.shape)} that differ from the book's.",
-                hint="A stage is its blocks one after the other, with nothing between them.",
-            ):  # fmt: skip
+            if not _same(y, wanted, 1e-9):
+                _is_random(mine, x, train, call, expect) or expect(
+                    False, "wrong-value",
+                    f"With the same weights, the stage of {call} gives other values than the book's in "
+                    f"{'training' if train else 'evaluation'} mode.",
+                    hint="A stage is its blocks one after the other, with nothing between them.",
+                )  # fmt: skip
+                return
+            if not _gradients_hold(mine, book, x, train, call, expect):
                 return
 
 
@@ -321,17 +497,26 @@ def check_last_feature_map(last_feature_map, expect):
     """Sizes that 32 divides and sizes that it does not, square and not."""
     for height, width in ((224, 224), (224, 320), (225, 417), (200, 333), (1, 33)):
         answer = last_feature_map(height, width)
+        call = f"last_feature_map({height}, {width})"
         if not expect(
-            isinstance(answer, tuple | list) and len(answer) == 3, "wrong-type",
-            f"Three numbers are asked for; last_feature_map({height}, {width}) gave {answer!r}.",
+            hasattr(answer, "__len__") and not isinstance(answer, str | dict | set) and len(answer) == 3,
+            "wrong-type", f"Three numbers are asked for; {call} gave {described(answer)}.",
             hint="return channels, height, width",
         ):  # fmt: skip
             return
-        c, h, w = answer
+        numbers = whole_numbers(answer, 3)
         if not expect(
-            all(isinstance(n, Integral) for n in answer), "not-integers",
-            f"last_feature_map({height}, {width}) gave {answer}: a map has whole numbers of rows and columns.",
+            numbers is not None, "not-integers",
+            f"{call} gave {described(answer)}; three whole numbers (int) are asked for.",
             hint="Integer division rounds: (n + 1) // 2 is half of n, rounded up.",
+        ):  # fmt: skip
+            return
+        c, h, w = numbers
+        right = 2048, -(-height // 32), -(-width // 32)
+        if not expect(
+            c == 2048 or sorted(numbers) != sorted(right), "wrong-order",
+            f"{call} gave {tuple(numbers)}: the numbers are right, but in the wrong order.",
+            hint="return channels, height, width, as in (N, C, H, W).",
         ):  # fmt: skip
             return
         if not expect(
@@ -400,35 +585,61 @@ def _head_variants(c: int, k: int) -> list[Variant]:
     solution="resnet_tutorial.solutions.chapter06:classifier_head",
 )  # fmt: skip
 def check_classifier_head(classifier_head_, expect):
-    """Parameter count, then shapes and values on maps from 1 x 1 to 13 x 8."""
+    """Parameter count, then shapes, values and gradients on maps from 1 x 1 to 13 x 8, and of one image."""
     for c, k in ((12, 5), (8, 10)):
         head = classifier_head_(c, k)
-        if not _is_module(head, f"classifier_head({c}, {k})", expect):
+        call = f"classifier_head({c}, {k})"
+        if not _is_module(head, call, expect):
             return
-        count, wanted = _count(head.parameters()), c * k + k
+        count, wanted = _count(_ready(head, (2, c, 7, 7)).parameters()), c * k + k
         if not expect(
             count == wanted, "wrong-parameter-count",
-            f"classifier_head({c}, {k}) has {count} parameters, not {c} · {k} + {k} = {wanted}.",
+            f"{call} has {count} parameters, not {c} · {k} + {k} = {wanted}.",
             hint=f"One linear layer from {c} pooled channels to {k} classes, with its bias.",
         ):  # fmt: skip
             return
-        for height, width in ((8, 8), (7, 7), (1, 1), (13, 8), (3, 5)):
-            x = 20 * torch.randn(3, c, height, width, dtype=torch.double)
+        if not _trains(head, call, expect):
+            return
+        for n, height, width in ((3, 8, 8), (3, 7, 7), (3, 1, 1), (3, 13, 8), (3, 3, 5), (1, 4, 6), (1, 1, 1)):
+            x = 20 * torch.randn(n, c, height, width, dtype=torch.double)
             before, train = x.clone(), height > 7
-            mine = _run(head, x, train)
+            try:
+                mine = _run(head, x, train)
+            except RuntimeError as error:
+                if _learners_frame(error) is not None:
+                    raise
+                expect(
+                    False, "layers-do-not-fit",
+                    f"For maps of {_shown(x.shape)} the layers of {call} do not fit together: {error}",
+                    hint="nn.AdaptiveAvgPool2d(1) gives (N, C, 1, 1), nn.Flatten() makes (N, C) of it.",
+                )  # fmt: skip
+                return
+            if not _gave_a_tensor(mine, call, expect):
+                return
+            code, hint = "wrong-shape", "(N, C, H, W) to (N, C, 1, 1) to (N, C) to (N, num_classes)."
+            if n == 1 and mine.shape == (k,):
+                code = "batch-of-one"
+                hint = "squeeze() drops every axis of length 1, that of a single image too; flatten(1) does not."
             if not expect(
-                mine.shape == (3, k), "wrong-shape",
-                f"Three maps of {_shown(x.shape[1:])} became {_shown(mine.shape)}, not 3 × {k}.",
-                hint="(N, C, H, W) to (N, C, 1, 1) to (N, C) to (N, num_classes).",
+                mine.shape == (n, k), code,
+                f"{n} map{'s' * (n > 1)} of {_shown(x.shape[1:])} became {_shown(mine.shape)}, not {n} × {k}.", hint,
             ):  # fmt: skip
                 return
-            expect(torch.equal(x, before), "input-modified", "The head changed the map that was handed in.")
+            expect(
+                torch.equal(x, before), "input-modified", "The head changed the map that was handed in.",
+                hint="Leave out operations that end in an underscore.",
+            )  # fmt: skip
             if not _same(mine, _run(classifier_head(c, k), x, train), 1e-9):
-                _explain(expect, mine, x, train, _head_variants(c, k), 1e-9) or expect(
+                _is_random(head, x, train, call, expect) or _explain(
+                    expect, mine, x, train, _head_variants(c, k), 1e-9
+                ) or expect(
                     False, "wrong-value",
-                    f"With the same weights, the logits for a map of {_shown(x.shape[1:])} differ from the book's.",
+                    f"With the same weights, the logits for {n} map{'s' * (n > 1)} of {_shown(x.shape[1:])} differ "
+                    "from the book's.",
                     hint="The mean of each channel over the whole map, then one linear layer.",
                 )  # fmt: skip
+                return
+            if not _gradients_hold(head, classifier_head(c, k), x, train, call, expect):
                 return
 
 
@@ -502,6 +713,7 @@ def check_resnet50_whole(ResNet50_, expect):
     model = _meta(ResNet50_)
     if not _is_module(model, "ResNet50()", expect):
         return
+    _ready(model, (2, 3, 64, 64))
     count = _count(model.parameters())
     if not expect(
         count == _PARAMETERS, "wrong-parameter-count",
@@ -511,7 +723,9 @@ def check_resnet50_whole(ResNet50_, expect):
         "a Python list of stages registers none of them.",
     ):  # fmt: skip
         return
-    small = _meta(ResNet50_, num_classes=7, in_channels=1)
+    if not _trains(model, "ResNet50()", expect):
+        return
+    small = _ready(_meta(ResNet50_, num_classes=7, in_channels=1), (2, 1, 64, 64))
     wanted = _PARAMETERS - 993 * 2049 - 2 * 64 * 49
     if not expect(
         _count(small.parameters()) == wanted, "ignored-arguments",
@@ -520,6 +734,8 @@ def check_resnet50_whole(ResNet50_, expect):
     ):  # fmt: skip
         return
     y = _run(small, _images((1, 1, 17, 40)), train=False)
+    if not _gave_a_tensor(y, "ResNet50(num_classes=7, in_channels=1)", expect):
+        return
     if not expect(
         y.shape == (1, 7), "wrong-shape",
         f"One image of 1 × 17 × 40 became {_shown(y.shape)}, not 1 × 7.",
@@ -528,10 +744,18 @@ def check_resnet50_whole(ResNet50_, expect):
         return
     for train, shape in ((True, (2, 3, 33, 40)), (False, (1, 3, 65, 33))):
         x = _images(shape).requires_grad_(train)
-        mine, (wanted, slope) = _run(model, x, train), _reference(train, shape)
+        fed = x.clone()  # not a leaf: a network may write into it, and is told
+        mine, (wanted, slope) = _run(model, fed, train), _reference(train, shape)
+        if not expect(
+            torch.equal(fed, x), "input-modified", "The network changed the images that were handed in.",
+            hint="Leave out operations on x that end in an underscore, and -=, +=, *=.",
+        ):  # fmt: skip
+            return
         if not _same(mine, wanted, 1e-3):
             with torch.no_grad():
-                _explain(expect, mine, x, train, _network_variants(), 1e-3) or expect(
+                _is_random(model, x, train, "ResNet50()", expect) or _explain(
+                    expect, mine, x, train, _network_variants(), 1e-3
+                ) or expect(
                     False, "wrong-value",
                     f"With the same weights, the logits for an image of {shape[2]} × {shape[3]} differ from the book's "
                     f"in {'training' if train else 'evaluation'} mode.",
@@ -539,7 +763,15 @@ def check_resnet50_whole(ResNet50_, expect):
                 )  # fmt: skip
             return
         if train:
-            (gradient,) = torch.autograd.grad(mine.square().sum(), x)
+            gradient = None
+            if mine.requires_grad:
+                (gradient,) = torch.autograd.grad(mine.square().sum(), x, allow_unused=True)
+            if not expect(
+                gradient is not None, "wrong-gradient",
+                "The logits are right, but no gradient reaches the image.",
+                hint="No detach() and no torch.no_grad() inside forward.",
+            ):  # fmt: skip
+                return
             expect(
                 _same(gradient, slope, 1e-2), "wrong-gradient",
                 "The logits are right, but the gradient that reaches the image is not.",
@@ -674,23 +906,43 @@ def check_depth_of_checkpoint(depth_of_checkpoint, expect):
         state = _checkpoint(block, layers, **options)
         wanted = (3 if block is Bottleneck else 2) * sum(layers) + 2
         projections = 4 if block is Bottleneck else 3
-        answer = depth_of_checkpoint(state)
+        handed = dict(state)
+        answer = depth_of_checkpoint(handed)
+        what = f"A network of {block.__name__}s, {', '.join(map(str, layers))} in its stages,"
+        if not expect(
+            list(handed) == list(state) and all(handed[key] is state[key] for key in state), "state-modified",
+            f"{what} has {len(state)} tensors in its state dict; after the call the dictionary that was handed in "
+            f"has {len(handed)}, or others.",
+            hint="Read the dictionary and leave it as it is: its owner still wants to load it.",
+        ):  # fmt: skip
+            return
+        depth = whole(answer)
+        if not expect(
+            depth is not None, "wrong-type", f"{what} is given; the function returned {described(answer)}, "
+            "not a whole number.", hint="Count, and return the count.",
+        ):  # fmt: skip
+            return
         known = {
-            wanted + projections: ("projections-counted", f"counts the {projections} projections too.",
-                                   "The names of ResNets leave the convolutions on shortcuts out."),
+            wanted + projections: ("projections-counted", f"is {projections} too many, and there are {projections} "
+                         "projections.", "The names of ResNets leave the convolutions on shortcuts out."),
             wanted - 1: ("end-forgotten", "is one short.",
-                         "The classifier's weight has two dimensions, a convolution's has four."),
-            wanted - 1 + projections: ("end-forgotten", "counts all convolutions, and them alone.",
+                         "Do the stem's convolution, conv1, and the classifier, fc, both count? The classifier's "
+                         f"weight has two dimensions. The projections, which do not, are {projections} here."),
+            wanted - 2: ("end-forgotten", "is two short.",
+                         "The branches are not all: conv1 stands before them and fc behind them."),
+            wanted - 1 + projections: ("end-forgotten", f"is {projections - 1} too many, as if the {projections} "
+                         "projections counted, and one of stem and classifier did not.",
                          "The classifier has a weight too; the convolutions on shortcuts do not count."),
+            wanted - 2 + projections: ("end-forgotten", f"is {projections - 2} too many, as if the {projections} "
+                         "projections counted, and stem and classifier did not.",
+                         "conv1 and fc count; the convolutions on shortcuts do not."),
             len(state): ("everything-counted", "is the number of all tensors.",
                          "Batch norms have weights too; their tensors have one dimension."),
         }  # fmt: skip
         code, message, hint = known.get(
-            answer, ("wrong-depth", "is not it.", "Which tensors are weights of convolutions or of linear layers?")
+            depth, ("wrong-depth", "is not it.", "Which tensors are weights of convolutions or of linear layers?")
         )
         if not expect(
-            answer == wanted, code,
-            f"A network of {block.__name__}s, {', '.join(map(str, layers))} in its stages, has {wanted} "
-            f"layers with weights; {answer!r} {message}", hint,
+            depth == wanted, code, f"{what} has {wanted} layers with weights; {depth} {message}", hint,
         ):  # fmt: skip
             return

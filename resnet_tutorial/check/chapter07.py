@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import shapes
-from ..blocks import Bottleneck, needs_projection
+from ..blocks import Bottleneck, needs_projection, projection
 from ..solutions.chapter06 import imagenet_stem
 from ..solutions.chapter07 import ResNeXt
 from . import residual
+from .common import described, whole
 from .core import exercise
 from .networks import Network, Shape, Variant, head_variants, judge_network, stages
 
@@ -205,7 +206,7 @@ def check_bottleneck_width(bottleneck_width, expect):
 _BLOCKS = (
     (64, 16, 1, 4, 32, "v1.5", (7, 6)), (48, 16, 2, 4, 40, "v1.5", (9, 8)), (48, 16, 1, 16, 32, "v1.5", (6, 6)),
     (64, 16, 2, 16, 32, "v1.5", (8, 7)), (48, 16, 2, 4, 32, "v1", (8, 8)), (24, 8, 2, 1, 64, "v1.5", (7, 7)),
-    (24, 12, 1, 3, 48, "v1.5", (6, 5)),
+    (24, 12, 1, 3, 48, "v1.5", (6, 5)), (24, 8, 3, 4, 12, "v1.5", (7, 8)),
 )  # fmt: skip
 
 
@@ -219,28 +220,49 @@ def check_resnext_block(Bottleneck, expect):
     if not residual.is_class(Bottleneck, "resnext_block", expect):
         return
     cases = []
-    for number, (in_channels, planes, stride, groups, base_width, version, size) in enumerate(_BLOCKS):
+    for in_channels, planes, stride, groups, base_width, version, size in _BLOCKS:
         options = {"groups": groups, "base_width": base_width, "version": version}
         written = "".join(f", {name}={value!r}" for name, value in options.items())
         call = f"Bottleneck({in_channels}, {planes}, {stride}{written})"
         width = shapes.bottleneck_width(planes, groups, base_width)
         plan = _plan(call, in_channels, width, 4 * planes, stride, groups, version)
+        if groups == 1:  # ResNet's block, without a word of ResNeXt: the defaults
+            options, plan = {}, replace(plan, call=f"Bottleneck({in_channels}, {planes}, {stride})")
         make = partial(Bottleneck, in_channels, planes, stride, **options)
-        cases.append(residual.Case(plan, make, size, thorough=number < 2))
+        cases.append(residual.Case(plan, make, size, thorough=groups < 16))
+    for in_channels, planes, stride in ((24, 8, 2), (32, 8, 1)):
+        cases.append(residual.Case(
+            _plan(f"Bottleneck({in_channels}, {planes}, {stride}, projection(…), groups=2, base_width=64)",
+                  in_channels, 16, 32, stride, 2, projects=True),
+            partial(_with_projection, Bottleneck, in_channels, planes, stride), (6, 7), handed=True,
+        ))  # fmt: skip
     if not residual.default_holds(
         "Bottleneck(64, 16)", partial(Bottleneck, 64, 16),
-        partial(Bottleneck, 64, 16, 1, None, 1, 64, "v1.5"), 64, 1, expect,
+        'Bottleneck(64, 16, 1, None, groups=1, base_width=64, version="v1.5")',
+        partial(Bottleneck, 64, 16, 1, None, 1, 64, "v1.5"), 64, expect,
     ) or not residual.judge(cases, expect, _misread):
         return
     residual.given_shortcut_holds(
         "Bottleneck", Bottleneck, (24, 8), expect, expansion=4, groups=2, base_width=32
     )
+    expect(
+        getattr(Bottleneck, "expansion", 4) == 4, "wrong-expansion",
+        f"Bottleneck.expansion is {getattr(Bottleneck, 'expansion', 4)}; make_layer asks for it, and counts on 4.",
+        hint="expansion = 4, in the class.",
+    )  # fmt: skip
+
+
+def _with_projection(Bottleneck, in_channels: int, planes: int, stride: int) -> nn.Module:
+    shortcut = projection(in_channels, 4 * planes, stride)
+    return Bottleneck(in_channels, planes, stride, shortcut, groups=2, base_width=64)
 
 
 def _plan(
-    call: str, in_channels: int, width: int, out_channels: int, stride: int, groups: int, version: str = "v1.5"
+    call: str, in_channels: int, width: int, out_channels: int, stride: int, groups: int, version: str = "v1.5",
+    projects: bool | None = None,
 ) -> residual.Plan:  # fmt: skip
-    projects = needs_projection(in_channels, out_channels, stride)
+    if projects is None:
+        projects = needs_projection(in_channels, out_channels, stride)
     return residual.bottleneck(call, in_channels, width, out_channels, stride, projects, groups, version)
 
 
@@ -250,9 +272,8 @@ def _misread(plan: residual.Plan) -> Iterator[residual.Variant]:
     width, groups, out = first.out_channels, middle.groups, plan.out_channels
     planes, one = out // 4, width // middle.groups
     version = "v1" if first.stride > 1 else "v1.5"
-    base_width = next(b for c, p, s, g, b, v, _ in _BLOCKS if shapes.bottleneck_width(p, g, b) == width
-                      and (c, 4 * p, s, g, v) == (plan.in_channels, out, plan.stride, groups, version)
-                      or plan.stride == 1 and (c, 4 * p, s, g) == (plan.in_channels, out, 1, groups))  # fmt: skip
+    known = ((b, c, p, s, g) for c, p, s, g, b, _, _ in _BLOCKS if shapes.bottleneck_width(p, g, b) == width)
+    base_width = next((b for b, *rest in known if rest == [plan.in_channels, planes, plan.stride, groups]), 64)
 
     def other(width: int, groups: int, out: int = out) -> residual.Plan | None:
         if width < 1 or groups < 1 or width % groups:
@@ -262,6 +283,8 @@ def _misread(plan: residual.Plan) -> Iterator[residual.Variant]:
     readings = (
         ("groups-ignored", f"the 3×3 is dense; asked for are {groups} groups.",
          "Hand groups on to the 3×3 convolution: conv3x3(width, width, stride, groups).", other(width, 1)),
+        ("depthwise", f"the 3×3 has {width} groups of one channel each; asked for are {groups} of {one}.",
+         f"nn.Conv2d's groups is how many groups there are, {groups}.", other(width, width)),
         ("groups-as-width", f"the 3×3 has {one} groups of {groups} channels; asked for are {groups} of {one}.",
          f"nn.Conv2d's groups is how many groups there are, {groups}, not the {one} channels of one.",
          other(width, one)),
@@ -273,7 +296,7 @@ def _misread(plan: residual.Plan) -> Iterator[residual.Variant]:
          "The 3×3 has bottleneck_width(planes, groups, base_width) channels.", other(planes, 1)),
         ("width-not-scaled", f"the width is {base_width} × {groups}, whatever planes is.",
          "base_width holds at planes=64; a group's width grows with planes.", other(base_width * groups, groups)),
-        ("one-group-only", f"the 3×3 has {one} channels, those of one group.",
+        ("one-group-only", f"the 3×3 has {one} channels, those of one group (or one path is used for all).",
          "All groups together have groups × the width of one.", other(one, 1)),
         ("width-without-groups", f"the width is planes × base_width / 64 = {one}, not times groups.",
          "All groups together have groups × the width of one.", other(one, groups)),
@@ -600,14 +623,15 @@ def check_count_groups(count_groups, expect):
         (10, 10, 10, 3, {"padding": 1}), (8, 32, 4, 3, {"stride": 2, "padding": 1}), (24, 24, 6, 3, {"bias": True}),
     ):  # fmt: skip
         layer = nn.Conv2d(channels, filters, kernel, groups=groups, **{"bias": False, **options})
-        kept = layer.weight.detach().clone()
+        kept = [parameter.detach().clone() for parameter in layer.parameters()]
         for subject, what in ((layer, "an nn.Conv2d"), (lambda x, layer=layer: layer(x), "a bare function")):
-            got = count_groups(subject, channels)
+            answer = count_groups(subject, channels)
+            got = whole(answer)
             call = f"{what} from {channels} to {filters} channels with {groups} group{'s' * (groups > 1)}"
             if not expect(
-                _is_int(got) or isinstance(got, float) and got.is_integer(), "wrong-type",
-                f"For {call} the answer is {got!r}, not a whole number.",
-                hint="return channels // seen",
+                got is not None, "wrong-type",
+                f"For {call} the answer is {described(answer)}, not a whole number.",
+                hint="return channels // seen: two slashes, which give an int.",
             ):  # fmt: skip
                 return
             code, hint = {
@@ -620,13 +644,34 @@ def check_count_groups(count_groups, expect):
                 filters / (channels // groups): (
                     "sides-mixed", "Divide inputs by inputs a group, or outputs by outputs a group."),
             }.get(got, ("wrong-value", "Which input channels does output channel 0 depend on?"))  # fmt: skip
+            if layer.bias is not None and got == 1:
+                code = "bias-taken-for-input"
+                hint = ("This layer has a bias: its outputs are not zero even where they depend on nothing. "
+                        "Compare two outputs, or ask for gradients.")  # fmt: skip
             if not expect(
-                got == groups, code, f"For {call} the answer is {got}.", hint=hint
+                got == groups, code, f"For {call} the answer is {got}, not {groups}.", hint=hint
             ):
                 return
-        if not expect(
-            torch.equal(layer.weight, kept), "layer-changed",
-            f"After the call the layer from {channels} to {filters} channels has other weights.",
+            if not _layer_is_as_it_was(layer, kept, call, expect):
+                return
+
+
+def _layer_is_as_it_was(layer: nn.Conv2d, kept: list[Tensor], call: str, expect) -> bool:
+    parameters = list(layer.parameters())
+    return (
+        expect(
+            all(map(torch.equal, parameters, kept)), "layer-changed",
+            f"After the call for {call} the layer has other weights.",
             hint="Change the input, not the layer, and look at what comes out.",
-        ):  # fmt: skip
-            return
+        )
+        and expect(
+            all(parameter.grad is None for parameter in parameters), "gradients-left",
+            f"After the call for {call} gradients lie in the layer's parameters.",
+            hint="torch.autograd.grad(number, x) gives the gradient of x alone; backward() fills every .grad.",
+        )
+        and expect(
+            layer.training and all(parameter.requires_grad for parameter in parameters), "layer-changed",
+            f"After the call for {call} the layer is in eval mode or frozen; it came in training mode and unfrozen.",
+            hint="Leave the layer as it was: no .eval(), no requires_grad_(False).",
+        )
+    )  # fmt: skip

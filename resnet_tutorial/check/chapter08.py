@@ -6,14 +6,17 @@ import math
 import tempfile
 from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..solutions.chapter08 import one_cycle, smoothed_cross_entropy
+from .common import described, number, unlike
 from .core import Expectations, exercise
 
 
@@ -21,15 +24,9 @@ def _shape(value) -> str:
     return " x ".join(map(str, value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _is_number(value) -> bool:
-    if isinstance(value, Tensor):
-        return value.numel() == 1 and value.dim() == 0
-    return isinstance(value, (int, float)) or hasattr(value, "__float__")
-
-
 def _expect_number(expect: Expectations, value, name: str, hint: str) -> bool:
     return expect(
-        _is_number(value), "wrong-type", f"{name} gave {_shape(value)}, not one number.", hint=hint
+        number(value) is not None, "wrong-type", f"{name} gave {described(value)}, not one number.", hint=hint
     )
 
 
@@ -44,12 +41,9 @@ def _first_match(value: float, known: dict[str, float], default: str) -> str:
 # --- 8.1
 
 
-def _map_images(count: int, height: int, width: int) -> Tensor:
-    """Return images that hold, in their three channels, each pixel's row, column and image."""
-    rows = torch.arange(height)[:, None].expand(count, height, width)
-    columns = torch.arange(width).expand(count, height, width)
-    number = torch.arange(count)[:, None, None].expand(count, height, width)
-    return torch.stack([rows, columns, number], dim=1).to(torch.uint8)
+def _map_images(count: int, channels: int, height: int, width: int) -> Tensor:
+    """Return images whose every pixel has a number of its own, which says where it comes from."""
+    return torch.arange(count * channels * height * width).reshape(count, channels, height, width)
 
 
 @exercise(
@@ -60,47 +54,65 @@ def _map_images(count: int, height: int, width: int) -> Tensor:
 def check_random_crops(crop, expect):
     """Images whose pixels say where they come from: each result is a window, at its own place."""
     count, height, width, size = 240, 12, 14, 8
-    padded = _map_images(count, height, width)
+    padded = _map_images(count, 3, height, width)
     before = padded.clone()
     crops = crop(padded, size)
     if not expect(
         isinstance(crops, Tensor) and tuple(crops.shape) == (count, 3, size, size), "wrong-shape",
-        f"{_shape(padded)} became {_shape(crops)}, not {count} x 3 x {size} x {size}.",
+        f"{_shape(padded)} became {_shape(crops) if isinstance(crops, Tensor) else described(crops)}, "
+        f"not {count} x 3 x {size} x {size}.",
         hint="One window for each image, all channels, rows and columns in the last two places.",
     ):
         return
-    expect(
+    if not expect(
         torch.equal(padded, before), "input-modified", "The images handed in have been changed.",
         hint="Index into them; assign nothing to them.",
-    )
+    ):
+        return
     if not expect(
-        crops.dtype == torch.uint8, "wrong-dtype", f"uint8 images came back as {crops.dtype}.",
+        crops.dtype == padded.dtype, "wrong-dtype",
+        f"Images of type {padded.dtype} came back as {crops.dtype}.",
         hint="Picking pixels needs no arithmetic on them: the type stays.",
     ):
         return
-    crops = crops.long()
+    columns, rows = crops % width, crops // width % height
+    channels, number_ = crops // (width * height) % 3, crops // (3 * width * height)
     if not expect(
-        bool((crops[:, 2] == torch.arange(count)[:, None, None]).all()), "images-mixed",
+        bool((number_ == torch.arange(count)[:, None, None, None]).all()), "images-mixed",
         "A window holds pixels of another image than the one at its place.",
         hint="Index the images with arange(N), shaped so that it broadcasts against rows and columns.",
     ):
         return
-    tops, lefts = crops[:, 0, 0, 0], crops[:, 1, 0, 0]
+    if not expect(
+        bool((channels == torch.arange(3)[:, None, None]).all()), "channels-mixed",
+        "A channel of a window holds pixels of another channel.",
+        hint="Keep all channels in their order: index them with arange(C), or leave their axis alone.",
+    ):
+        return
+    corners = rows[:, :, 0, 0], columns[:, :, 0, 0]  # (N, 3)
     steps = torch.arange(size)
-    windows = (crops[:, 0] == (tops[:, None] + steps)[:, :, None]).all() and (
-        crops[:, 1] == (lefts[:, None] + steps)[:, None, :]
+    windows = (rows == corners[0][:, :, None, None] + steps[:, None]).all() and (
+        columns == corners[1][:, :, None, None] + steps
     ).all()
     if not expect(
         bool(windows), "not-a-window",
         f"A result is no window of its image: its first row comes from rows "
-        f"{crops[0, 0, 0].tolist()} and columns {crops[0, 1, 0].tolist()}.",
+        f"{rows[0, 0, 0].tolist()} and columns {columns[0, 0, 0].tolist()}.",
         hint="Rows run down and columns across: rows get shape (N, 1, size, 1), columns (N, 1, 1, size).",
     ):
         return
+    apart = [(c != c[:, :1]).any(1) for c in corners]
+    if not expect(
+        not (apart[0] | apart[1]).any(), "crop-per-channel",
+        f"In {int((apart[0] | apart[1]).sum())} of {count} images the three channels are cut at different places.",
+        hint="One offset for each image, the same for all its channels: draw (N, 1), not (N, C).",
+    ):
+        return
+    tops, lefts = corners[0][:, 0], corners[1][:, 0]
     # One window for the whole batch falls on the same place twice in a row once in 35 calls.
     # Six calls in a row that agree are no chance.
     if not expect(
-        any(not torch.equal(crop(padded, size).long(), crops) for _ in range(5)),
+        any(not torch.equal(crop(padded, size), crops) for _ in range(5)),
         "not-random", "Six calls gave the same windows.",
         hint="Draw the offsets anew in each call, and set no seed in the function.",
     ):
@@ -125,14 +137,78 @@ def check_random_crops(crop, expect):
             hint="There are H - size + 1 places, and torch.randint leaves its upper bound out.",
         ):
             return
-    whole = padded[:5, :, :size, :size]
-    expect(
-        torch.equal(crop(whole, size), whole), "wrong-value",
+    if not _places_are_equally_likely(crop, expect):
+        return
+    whole = torch.randint(256, (5, 2, size, size), dtype=torch.uint8)
+    same = crop(whole, size)
+    if not expect(
+        isinstance(same, Tensor) and torch.equal(same, whole), "wrong-value",
         "A window as large as the image should be the image.", hint="The only offset is 0.",
+    ):
+        return
+    expect(
+        same.dtype == whole.dtype, "wrong-dtype", f"Images of type {whole.dtype} came back as {same.dtype}.",
+        hint="Picking pixels needs no arithmetic on them: the type stays.",
+    )
+
+
+def _places_are_equally_likely(crop, expect) -> bool:
+    """Count the places of 6000 windows. A right function errs by 6.5 standard deviations once in 10 million checks."""
+    count, height, width, size = 6000, 8, 10, 4
+    crops = crop(_map_images(count, 1, height, width), size)
+    if not expect(
+        isinstance(crops, Tensor) and tuple(crops.shape) == (count, 1, size, size), "wrong-shape",
+        f"{count} x 1 x {height} x {width} became {_shape(crops) if isinstance(crops, Tensor) else described(crops)}, "
+        f"not {count} x 1 x {size} x {size}.", hint="The number of channels may be any.",
+    ):
+        return False
+    corners = crops[:, 0, 0, 0].long() % (height * width)
+    high, wide = height - size + 1, width - size + 1
+    tops, lefts = corners // width, corners % width
+    if not expect(
+        int(tops.max()) < high and int(lefts.max()) < wide, "not-a-window",
+        f"Windows of {size} of {height} x {width} begin at row {int(tops.max())} or column {int(lefts.max())}.",
+        hint=f"The last places are row {high - 1} and column {wide - 1}.",
+    ):
+        return False
+    place = tops * wide + lefts
+    counts = torch.bincount(place, minlength=high * wide).view(high, wide).double()
+
+    def far_off(seen: Tensor) -> bool:
+        share = 1 / seen.numel()
+        return bool(((seen - count * share).abs() > 6.5 * (count * share * (1 - share)) ** 0.5).any())
+
+    for seen, word in ((counts.sum(1), "row"), (counts.sum(0), "column")):
+        if not expect(
+            not far_off(seen), "not-uniform",
+            f"Of {count} windows {', '.join(f'{n:.0f}' for n in seen.tolist())} begin at {word} "
+            f"{', '.join(map(str, range(len(seen))))}; all places should be equally likely.",
+            hint="torch.randint draws whole numbers evenly; round() gives the first and the last place half as often.",
+        ):
+            return False
+    return expect(
+        not far_off(counts), "rows-and-columns-tied",
+        f"Every row and every column is drawn as often as it should be, but of their {counts.numel()} pairs "
+        f"{int((counts == 0).sum())} never come in {count} windows and one comes {int(counts.max())} times.",
+        hint="Draw rows and columns separately: one random number for both ties them together.",
     )
 
 
 # --- 8.2
+
+
+class _Smoothing(TorchFunctionMode):
+    """Notes whether PyTorch's own label smoothing is used meanwhile."""
+
+    used = False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        given = kwargs or {}
+        if func is F.cross_entropy:
+            self.used = self.used or bool(given.get("label_smoothing", 0))
+        elif func is torch._C._nn.cross_entropy_loss:
+            self.used = self.used or bool(args[5] if len(args) > 5 else given.get("label_smoothing", 0))
+        return func(*args, **given)
 
 
 @exercise(
@@ -142,13 +218,21 @@ def check_random_crops(crop, expect):
 )
 def check_smoothed_cross_entropy(loss_of, expect):
     """Values and gradients for several shares and numbers of classes, and very large scores."""
-    for classes, smoothing in ((10, 0.1), (3, 0.3), (10, 0.0)):
+    for classes, smoothing in ((10, 0.1), (3, 0.3), (10, 0.0), (4, None)):
+        arguments = () if smoothing is None else (smoothing,)
+        smoothing = 0.1 if smoothing is None else smoothing
         scores = 2 * torch.randn(32, classes, dtype=torch.float64)
         labels = torch.randint(classes, (32,))
         right = smoothed_cross_entropy(scores, labels, smoothing).item()
-        mine = loss_of(scores, labels, smoothing)
-        name = f"With {classes} classes and smoothing {smoothing} the loss"
-        if not _expect_number(expect, mine, name, "Average over the images at the end."):
+        with _Smoothing() as watch:
+            mine = loss_of(scores, labels, *arguments)
+        name = f"With {classes} classes and smoothing {smoothing}"
+        if not _expect_number(expect, mine, f"{name} the function", "Average over the images at the end."):
+            return
+        if not expect(
+            not watch.used, "used-label-smoothing", "The function uses PyTorch's own label_smoothing.",
+            hint="Do without: two terms, the label's log-probability and the mean over all classes.",
+        ):
             return
         log_p = F.log_softmax(scores, dim=1)
         plain = -log_p[torch.arange(32), labels]
@@ -171,10 +255,17 @@ def check_smoothed_cross_entropy(loss_of, expect):
             "wrong-sign": "Log-probabilities are negative; the loss is minus their mean.",
             "softmax-missing": "Turn the scores into log-probabilities with F.log_softmax first.",
         }
-        value = float(mine)
+        value = number(mine)
+        seen, wanted = unlike(value, right)
+        if not arguments and not expect(
+            math.isclose(value, right, rel_tol=1e-6), "wrong-default",
+            f"Called without a smoothing the loss is {seen}; with 0.1 it is {wanted}.",
+            hint="def smoothed_cross_entropy(scores, labels, smoothing=0.1)",
+        ):
+            return
         if not expect(
             math.isclose(value, right, rel_tol=1e-6), _first_match(value, known, "wrong-value"),
-            f"{name} is {value:.4f}, not {right:.4f}.",
+            f"{name} the loss is {seen}, not {wanted}.",
             hint=hints.get(_first_match(value, known, ""), "Weigh two terms: the label's "
                            "log-probability, and the mean over all classes."),
         ):  # fmt: skip
@@ -188,19 +279,33 @@ def check_smoothed_cross_entropy(loss_of, expect):
         hint="Stay with tensors; .item() and .detach() cut the loss off.",
     ):
         return
-    mine = torch.autograd.grad(loss, scores)[0]
+    (mine,) = torch.autograd.grad(loss, scores, allow_unused=True)
     right = torch.autograd.grad(smoothed_cross_entropy(scores, labels, 0.1), scores)[0]
+    if not expect(
+        mine is not None, "no-gradient", "The loss does not depend on the scores any more.",
+        hint="Stay with tensors; .item() and .detach() cut the loss off.",
+    ):
+        return
     expect(
         torch.allclose(mine, right, atol=1e-9), "wrong-gradient",
         f"The gradient is off by up to {(mine - right).abs().max().item():.2g}.",
         hint="No part of the loss may be detached.",
     )
-    large = loss_of(torch.tensor([[200.0, 0.0, -200.0]]), torch.tensor([1]), 0.1)
-    expect(
-        math.isfinite(float(large)), "overflow",
-        f"For scores of 200, 0 and -200 the loss is {float(large)}.",
+    scores, labels = torch.tensor([[200.0, 0.0, -200.0], [-700.0, 0.0, 400.0]]), torch.tensor([1, 0])
+    large, right = loss_of(scores, labels, 0.1), smoothed_cross_entropy(scores, labels, 0.1).item()
+    name = "For scores of 200, 0, -200 and of -700, 0, 400"
+    if not _expect_number(expect, large, f"{name} the function", "Average over the images at the end."):
+        return
+    large = number(large)
+    if expect(
+        math.isfinite(large), "overflow", f"{name} the loss is {large}.",
         hint="F.log_softmax is safe where log(softmax(...)) takes the logarithm of zero.",
-    )
+    ):
+        seen, wanted = unlike(large, right)
+        expect(
+            math.isclose(large, right, rel_tol=1e-5), "large-scores", f"{name} the loss is {seen}, not {wanted}.",
+            hint="Cut no scores off and add nothing inside the logarithm: F.log_softmax is safe as it is.",
+        )
 
 
 # --- 8.3
@@ -215,10 +320,14 @@ def check_one_cycle(rate, expect):
     """Every step of several schedules: the start, the peak, the fall, and the two extremes."""
     for steps, rising, peak in ((100, 20, 0.2), (37, 6, 1.5), (12, 0, 0.1), (10, 9, 0.3)):
         name = f"one_cycle(step, {steps}, {rising}, {peak})"
-        rates = [rate(step, steps, rising, peak) for step in range(steps)]
-        if not _expect_number(expect, rates[0], name, "Return one number for one step."):
+        answers = [rate(step, steps, rising, peak) for step in range(steps)]
+        rates = [number(answer) for answer in answers]
+        odd = rates.index(None) if None in rates else 0
+        call = f"one_cycle({odd}, {steps}, {rising}, {peak})"
+        if not _expect_number(expect, answers[odd], call, "Return one number for every step, in both cases."):
             return
-        rates = [float(value) for value in rates]
+        # float32, and the small difference 1 + cos near the end, leave a few units of the seventh digit.
+        close = partial(math.isclose, rel_tol=1e-5, abs_tol=1e-6 * peak)
         right = [one_cycle(step, steps, rising, peak) for step in range(steps)]
         if not expect(
             rising == 0 or rates[0] != 0, "starts-at-zero",
@@ -226,23 +335,24 @@ def check_one_cycle(rate, expect):
             hint="Count from step + 1.",
         ):
             return
+        seen, wanted = unlike(rates[rising], peak)
         if not expect(
-            math.isclose(rates[rising], peak, rel_tol=1e-6), "peak-missed",
-            f"{name} is {rates[rising]:.4g} at step {rising}, not {peak}.",
+            close(rates[rising], peak), "peak-missed",
+            f"{name} is {seen} at step {rising}, not {wanted}.",
             hint="At step == rising the cosine begins: its progress is 0 there.",
         ):
             return
-        wrong = [s for s in range(steps) if not math.isclose(rates[s], right[s], rel_tol=1e-6, abs_tol=1e-9)]
+        wrong = [s for s in range(steps) if not close(rates[s], right[s])]
         step = wrong[0] if wrong else 0
         code, hint = "wrong-rise", "A straight line through `rising` steps that meets the peak in the next one."
         if step >= rising:
             code, hint = "wrong-fall", "progress runs from 0 at the peak towards 1 at the end; cos takes radians."
             line = peak * (steps - step) / (steps - rising)
-            if math.isclose(rates[step], line, rel_tol=1e-6):
+            if close(rates[step], line):
                 code, hint = "falls-in-a-line", "Use (1 + cos(pi * progress)) / 2 in place of 1 - progress."
+        seen, wanted = unlike(rates[step], right[step])
         if not expect(
-            not wrong, code,
-            f"{name} is {rates[step]:.4g} at step {step}, not {right[step]:.4g}.", hint=hint,
+            not wrong, code, f"{name} is {seen} at step {step}, not {wanted}.", hint=hint,
         ):
             return
 
@@ -268,10 +378,15 @@ def _reference_step(model, optimizer, images, labels, *, accumulate=False, twice
     return loss.item()
 
 
-def _after(model: nn.Module, batches, **fault) -> list[Tensor]:
-    """Return the parameters after right or faulty steps from the model's present weights."""
+def _after(model: nn.Module, batches, *, stale=None, momentum=0.9, **fault) -> list[Tensor]:
+    """Return the parameters after right or faulty steps from the model's present weights.
+
+    ``stale`` holds gradients that lie in the parameters before the first step.
+    """
     model = deepcopy(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for parameter, gradient in zip(model.parameters(), stale or (), strict=bool(stale)):
+        parameter.grad = gradient.clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
     for images, labels in batches:
         _reference_step(model, optimizer, images, labels, **fault)
     return list(model.parameters())
@@ -287,11 +402,14 @@ def _same(mine, theirs) -> bool:
     solution="resnet_tutorial.solutions.chapter08:train_step", trains=True,
 )
 def check_train_step(step, expect):
-    """Three steps with momentum, against the same three steps done right."""
+    """Three steps with momentum, from old gradients, against the same three steps done right."""
     batches = [(torch.randn(6, 3, 4, 4).double(), torch.randint(5, (6,))) for _ in range(3)]
     start = _small_network()
     model = deepcopy(start).eval()  # as an evaluation leaves it
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    stale = [torch.randn_like(parameter) for parameter in model.parameters()]
+    for parameter, gradient in zip(model.parameters(), stale, strict=True):
+        parameter.grad = gradient.clone()  # as somebody else's backward() leaves them
     twin = deepcopy(start).train()
     expected = F.cross_entropy(twin(batches[0][0]), batches[0][1]).item()
     loss = step(model, optimizer, *batches[0])
@@ -319,21 +437,32 @@ def check_train_step(step, expect):
         code, hint = "softmax-twice", "F.cross_entropy takes scores and does the softmax itself."
     elif _same(model.parameters(), _after(start, batches[:1], reduction="sum")):
         code, hint = "sum-not-mean", "Use the mean over the batch, or the step grows with its size."
+    seen = "After one step the parameters are not what SGD makes of them."
+    if _same(model.parameters(), _after(start, batches[:1], accumulate=True, stale=stale)):
+        code, hint = "gradients-accumulate", "backward() adds to .grad: call optimizer.zero_grad() before it."
+        seen = "Gradients that lay in the parameters before the call went into the step."
     if not expect(
-        _same(model.parameters(), _after(start, batches[:1])), code,
-        "After one step the parameters are not what SGD makes of them.", hint=hint,
+        _same(model.parameters(), _after(start, batches[:1])), code, seen, hint=hint,
     ):
         return
+    value = number(loss)
+    seen, wanted = unlike(value, expected)
+    code, hint = "wrong-loss", "Return the same loss that was sent backwards."
+    with torch.no_grad():
+        later = F.cross_entropy(deepcopy(model).train()(batches[0][0]), batches[0][1]).item()
+    if math.isclose(value, later, rel_tol=1e-6):
+        code, hint = "loss-after-step", "Keep the loss of the first forward pass; after the step it is another."
     expect(
-        math.isclose(float(loss), expected, rel_tol=1e-6), "wrong-loss",
-        f"The loss returned is {float(loss):.4f}; that of the batch before the step is {expected:.4f}.",
-        hint="Return the same loss that was sent backwards.",
+        math.isclose(value, expected, rel_tol=1e-6), code,
+        f"The loss returned is {seen}; that of the batch before the step is {wanted}.", hint=hint,
     )
     for images, labels in batches[1:]:
         step(model, optimizer, images, labels)
     code, hint = "wrong-update", "Each step must depend on its own batch alone."
     if _same(model.parameters(), _after(start, batches, accumulate=True)):
         code, hint = "gradients-accumulate", "backward() adds to .grad: call optimizer.zero_grad() in each step."
+    elif _same(model.parameters(), _after(start, batches, momentum=0)):
+        code, hint = "other-optimizer", "Use the optimizer that is handed in: it has momentum from the steps before."
     expect(
         _same(model.parameters(), _after(start, batches)), code,
         "The first step is right; after the second and third the parameters are not.", hint=hint,
@@ -343,20 +472,34 @@ def check_train_step(step, expect):
 # --- 8.5
 
 
+class _Notes(list):
+    """What is noted of a network and of its copies, in one list."""
+
+    def __deepcopy__(self, memo) -> _Notes:
+        return self
+
+    __copy__ = __deepcopy__
+
+
 class _Probe(nn.Module):
-    """A network whose scores are its input, and which notes how it is called."""
+    """A network whose scores are its input, and which notes how it, or a copy of it, is called."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
-        self.sizes, self.modes, self.recording = [], [], []
+        self.parts = nn.Sequential(nn.BatchNorm2d(4), nn.Dropout())
+        self.sizes, self.modes, self.recording = _Notes(), _Notes(), _Notes()
+
+    def states(self) -> list[bool]:
+        """Return of each part, itself among them, whether it is in training mode."""
+        return [module.training for module in self.modules()]
 
     def forward(self, x: Tensor) -> Tensor:
         self.sizes.append(len(x))
-        self.modes.append(self.training)
+        self.modes.append(any(self.states()))
         self.recording.append(torch.is_grad_enabled())
         scores = self.weight * x.flatten(1)
-        return scores.roll(1, dims=1) if self.training else scores
+        return scores.roll(1, dims=1) if any(self.states()) else scores
 
 
 @exercise(
@@ -373,6 +516,8 @@ def check_error_percent(measure, expect):
     images = F.one_hot(answers, 4).float()[:, :, None, None] + 0.1 * torch.rand(23, 4, 1, 1)
     model = _Probe().train()
     error = measure(model, images, labels, 10)
+    recording = torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
     if not _expect_number(expect, error, "error_percent", "Return one number for all images together."):
         return
     if not expect(
@@ -385,6 +530,10 @@ def check_error_percent(measure, expect):
         hint="Call model.eval() before the loop: batch norm then uses its running statistics.",
     ):
         return
+    expect(
+        recording, "gradients-left-off", "After the call PyTorch records no gradients any more, whoever computes.",
+        hint="with torch.no_grad(): ends by itself; torch.set_grad_enabled(False) stays.",
+    )
     expect(
         not any(model.recording), "gradients-recorded",
         "The network computed with gradients recorded, which costs memory and time.",
@@ -412,21 +561,44 @@ def check_error_percent(measure, expect):
         "share-not-percent": "Multiply by 100.", "accuracy": "Count the wrong images, not the right ones.",
         "full-batches-assumed": "Divide by the number of images, not of batches times batch_size.",
     }  # fmt: skip
-    code = _first_match(float(error), known, "wrong-value")
+    value = number(error)
+    code = _first_match(value, known, "wrong-value")
+    if code == "wrong-value" and abs(value - right) <= 0.5:
+        code, hints["rounded"] = "rounded", "Return the number as it is; whoever prints it rounds."
+    seen, wanted = unlike(value, right)
     expect(
-        math.isclose(float(error), right, rel_tol=1e-5), code,
-        f"6 of 23 images are wrong, {right:.2f} %; the answer was {float(error):.2f}.",
+        math.isclose(value, right, rel_tol=1e-5), code,
+        f"6 of 23 images are wrong, {wanted} %; the answer was {seen}.",
         hint=hints.get(code, "Count the wrong images over all batches, and divide by len(images)."),
     )
-    expect(
-        model.training, "mode-not-restored", "The network came in training mode and was left in eval mode.",
-        hint="Remember model.training before model.eval(), and hand it to model.train(...) at the end.",
-    )
+    if not _mode_is_restored(expect, model, True):
+        return
     model.eval()
     measure(model, images, labels, 23)
+    if not _mode_is_restored(expect, model, False):
+        return
+    many = torch.zeros(1001, 4, 1, 1)
+    model.sizes.clear()
+    measure(model, many, torch.zeros(1001, dtype=torch.long))
+    largest = max(model.sizes, default=0)
     expect(
-        not model.training, "mode-not-restored", "The network came in eval mode and was left in training mode.",
-        hint="model.train(was_training) puts back whichever it was.",
+        largest <= 500, "wrong-default", f"Called without a batch_size it hands over {largest} images at a time.",
+        hint="def error_percent(model, images, labels, batch_size=500)",
+    )
+
+
+def _mode_is_restored(expect, model: _Probe, training: bool) -> bool:
+    was, other = ("training", "eval") if training else ("eval", "training")
+    odd = sum(state != training for state in model.states())
+    if odd and model.training == training:
+        return expect(
+            False, "mode-not-restored",
+            f"The network came in {was} mode; it says so again, but {odd} of its parts were left in {other} mode.",
+            hint="model.train(was_training) sets the parts too; model.training = … does not.",
+        )
+    return expect(
+        not odd, "mode-not-restored", f"The network came in {was} mode and was left in {other} mode.",
+        hint="Remember model.training before model.eval(), and hand it to model.train(...) at the end.",
     )
 
 

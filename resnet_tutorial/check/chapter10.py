@@ -86,8 +86,7 @@ def _listens(output_of, model: nn.Module, name: str, x: torch.Tensor, expect) ->
         return False
     if not expect(
         mode == [m.training for m in model.modules()], "mode-changed",
-        f"The model was in {'training' if model.training is not mode[0] and mode[0] else 'its'} mode before the call, "
-        "and some of its parts are in another one after it.",
+        f"The model was in {'training' if mode[0] else 'eval'} mode; after the call it, or a part of it, is not.",
         hint="Call neither model.eval() nor model.train(): the caller decides.",
     ):
         return False
@@ -177,7 +176,7 @@ def _cam_faults(features: torch.Tensor, gradients: torch.Tensor) -> dict[str, tu
             scaled(torch.relu((torch.relu(gradients).mean((2, 3), keepdim=True) * features).sum(1))),
             "Gradients keep their sign: only the sum over the channels goes through the relu.",
         ),
-        "relu-before-sum": (scaled(torch.relu(weights * features).sum(1)), "First the sum over the channels, then relu."),
+        "relu-before-sum": (scaled(torch.relu(weights * features).sum(1)), "First sum over the channels, then relu."),
         "absolute-value": (scaled(maps.abs()), "relu sets negative values to zero; abs() turns them round."),
         "swapped": (
             scaled(torch.relu((features.mean((2, 3), keepdim=True) * gradients).sum(1))),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -13,6 +15,7 @@ from ..solutions.chapter11_blocks import (
     ProjectOnStride,
     ReluOnBranch,
 )
+from .common import described, sequence, truth, whole, whole_numbers
 from .core import Expectations, exercise
 
 
@@ -50,6 +53,28 @@ class _KeepsSize(nn.Module):
         return self.block(x)
 
 
+class _Misshapen(nn.Module):
+    """Runs in all cases and gives a wrong shape in those that are named."""
+
+    def __init__(self, reshape, cases, in_channels, mid_channels, stride):
+        super().__init__()
+        self.block = Bottleneck(in_channels, mid_channels, stride)
+        self.reshape = reshape if (in_channels, stride) in cases else lambda y: y
+
+    def forward(self, x):
+        return self.reshape(self.block(x))
+
+
+class _Fails(nn.Module):
+    """Never runs."""
+
+    def __init__(self, in_channels, mid_channels, stride):
+        super().__init__()
+
+    def forward(self, x):
+        raise RuntimeError("broken on purpose")
+
+
 def _refuses(in_channels, mid_channels, stride):
     if stride != 1:
         raise ValueError("no stride")
@@ -58,11 +83,12 @@ def _refuses(in_channels, mid_channels, stride):
 
 def _expect_verdict(expect: Expectations, verdict, right: bool, code: str, message: str, hint: str) -> bool:
     if not expect(
-        isinstance(verdict, bool), "wrong-type", f"The function returned {verdict!r}, not True or False.",
+        truth(verdict) is not None and not isinstance(verdict, torch.Tensor), "wrong-type",
+        f"The function returned {described(verdict)}, not True or False.",
         hint="bool(...) turns a tensor of one element into a truth value; .any() makes that one element.",
     ):
         return False
-    return expect(verdict is right, code, message, hint=hint)
+    return expect(truth(verdict) is right, code, message, hint=hint)
 
 
 @exercise(
@@ -116,6 +142,11 @@ def check_can_lower_a_value(can_lower, expect):
     )
 
 
+def _narrow(reshape):
+    """Return a maker of blocks whose output is cut in two of the four cases."""
+    return partial(_Misshapen, reshape, ((16, 1), (8, 2)))
+
+
 @exercise(
     "missing_projections", chapter=11, number=2, title="Find the missing projection",
     difficulty=3, importance=4, minutes=15, points=3,
@@ -131,17 +162,27 @@ def check_missing_projections(detector, expect):
         (_NeverProjects, [(16, 2), (8, 1), (8, 2)], "wrong-cases", "a block that never projects"),
         (_refuses, [(16, 2), (8, 2)], "other-errors", "a block that raises a ValueError when it is made"),
         (_KeepsSize, [(16, 2)], "missed-shape", "a block that runs and gives a wrong shape"),
+        (_Fails, [(16, 1), (16, 2), (8, 1), (8, 2)], "case-left-out", "a block that never runs"),
+        (_narrow(lambda y: y[:, :12]), [(16, 1), (8, 2)], "channels-not-compared", "a block with 12 channels out"),
+        (_narrow(lambda y: y[:, :, 1:]), [(16, 1), (8, 2)], "height-not-compared", "a block that loses a row"),
+        (_narrow(lambda y: y[..., 1:]), [(16, 1), (8, 2)], "width-not-compared", "a block that loses a column"),
     )
     for make, right, code, words in cases:
-        found = detector(make)
+        given = detector(make)
+        found = [sequence(case, 2) for case in sequence(given) or []]
         if not expect(
-            isinstance(found, list), "wrong-type", f"The function returned {type(found).__name__}, not a list.",
+            sequence(given) is not None and None not in found, "wrong-type",
+            f"The function returned {described(given)}, not a list of pairs.",
             hint="Start with an empty list and append each failing case.",
         ):
             return
         found = [tuple(case) for case in found]
+        if found != right and len(found) == len(right) and all(case in found for case in right):
+            code = "wrong-order"
+        elif right and found == [case[::-1] for case in right]:
+            code = "swapped"
         if not expect(
-            found == right, code, f"For {words} the failing cases are {right}, not {found}.",
+            found == right, code, f"For {words} the failing cases, as (in_channels, stride), are {right}, not {found}.",
             hint="Make and run the block inside try, catch any Exception, and compare the whole output shape.",
         ):
             return
@@ -153,24 +194,40 @@ def check_missing_projections(detector, expect):
     solution="resnet_tutorial.solutions.chapter11:extra_biases",
 )
 def check_extra_biases(counter, expect):
-    """A plain network, one with biases already, groups, a linear layer, nesting."""
+    """A plain network, one with biases already, groups, other layers, nesting, a layer used twice."""
     plain = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), Bottleneck(8, 4))
     mixed = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 12, 3, groups=3, bias=False), plain)
-    for model, words in ((plain, "Without any bias"), (mixed, "With one convolution that has its bias")):
-        right, found = extra_biases(model), counter(model)
-        existing = sum(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d))
-        code = "counts-existing" if found == existing != right else "wrong-value"
+    linear = nn.Sequential(plain, nn.Linear(16, 10, bias=False))
+    row = nn.Sequential(plain, nn.Conv1d(16, 5, 3, bias=False), nn.ConvTranspose2d(16, 7, 2, bias=False))
+    twice = nn.Sequential(plain, shared := nn.Conv2d(16, 16, 3, bias=False), nn.ReLU(), shared)
+    every = "One bias for each output channel of every nn.Conv2d whose bias is None; modules() finds all."
+    for model, words, special, hint in (
+        (plain, "without any bias", "", every),
+        (mixed, "with one convolution that has its bias", "", every),
+        (linear, "with a linear layer without a bias", "counts-linear", "Only convolutions are asked for."),
+        (row, "with an nn.Conv1d and an nn.ConvTranspose2d", "counts-other-layers", "isinstance(m, nn.Conv2d)."),
+        (twice, "with one convolution used twice", "counts-twice", "model.modules() names a shared layer once."),
+    ):
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        right, given = extra_biases(model), counter(model)
+        after = model.state_dict()
+        new = [name for name in after if name not in before]
         if not expect(
-            found == right, code, f"{words}: {found} instead of {right}.",
-            hint="One bias for each output channel of every nn.Conv2d whose bias is None; modules() finds all.",
+            not new and all(torch.equal(after[name], before[name]) for name in before), "model-modified",
+            f"The call {f'gave the model {len(new)} new parameters' if new else 'changed the weights of the model'}.",
+            hint="Only count: the biases are not to be made.",
         ):
             return
-    head = nn.Sequential(plain, nn.Linear(16, 10, bias=False))
-    expect(
-        counter(head) == extra_biases(plain), "counts-linear",
-        f"A linear layer without a bias raised the count from {extra_biases(plain)} to {counter(head)}.",
-        hint="Only convolutions are asked for.",
-    )
+        found = whole(given)
+        if not expect(
+            found is not None, "wrong-type", f"The function returned {described(given)}, not a whole number.",
+            hint="return the sum",
+        ):
+            return
+        existing = sum(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+        code = "counts-existing" if found == existing != right else special or "wrong-value"
+        if not expect(found == right, code, f"For a model {words} the count is {right}, not {found}.", hint=hint):
+            return
 
 
 @exercise(
@@ -183,10 +240,17 @@ def check_pooling_range(sizes, expect):
     names = ("smallest size", "largest size that loses nothing", "largest size")
     codes = ("wrong-smallest", "wrong-whole", "wrong-largest")
     for kernel in (7, 4, 1, 2, 12):
-        found, right = sizes(kernel), pooling_range(kernel)
+        given, right = sizes(kernel), pooling_range(kernel)
+        found = whole_numbers(given, 3)
         if not expect(
-            isinstance(found, tuple | list) and len(found) == 3, "wrong-type",
-            f"The function returned {found!r}, not three numbers.", hint="return smallest, whole, largest",
+            found is not None, "wrong-type", f"The function returned {described(given)}, not three whole numbers.",
+            hint="return smallest, whole, largest; // and ceil stay whole, / does not.",
+        ):
+            return
+        if not expect(
+            tuple(found) == right or sorted(found) != sorted(right), "swapped",
+            f"With a kernel of {kernel} the sizes are {right}, in this order; {tuple(found)} came.",
+            hint="return smallest, whole, largest",
         ):
             return
         for mine, expected, name, code in zip(found, right, names, codes, strict=True):
@@ -207,7 +271,7 @@ def check_name_faults(verdicts, expect):
     given, right = verdicts(), name_faults()
     if not expect(
         isinstance(given, dict) and set(given) == set(right), "wrong-type",
-        f"The answer is {given!r}; a dictionary with the keys A to F is asked for.",
+        f"The answer is {described(given)}; a dictionary with the keys A to F is asked for.",
         hint='return {"A": "...", "B": "...", ...}',
     ):
         return
@@ -220,6 +284,12 @@ def check_name_faults(verdicts, expect):
         "F": "Which way can its branch move a value?",
     }
     for letter, verdict in right.items():
+        if not expect(
+            isinstance(given[letter], str), "wrong-type",
+            f"For specimen {letter} the answer is {described(given[letter])}, not one of the verdicts.",
+            hint='"right" or one of the eight faults, as a text.',
+        ):
+            return
         if given[letter] == verdict:
             code = ""
         elif verdict == "right":

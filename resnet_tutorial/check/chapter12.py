@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ..solutions import chapter12 as solutions
+from .common import described, gradients
 from .core import exercise
 
 
 def _is_module(expect, block, name: str) -> bool:
     return expect(
-        isinstance(block, nn.Module), "wrong-type",
-        f"{name} gave {type(block).__name__}, not an nn.Module.",
+        isinstance(block, nn.Module), "wrong-type", f"{name} gave {described(block)}, not an nn.Module.",
         hint="Derive the class from nn.Module and call super().__init__() first.",
     )
 
 
-def _has_shape(expect, y, shape: tuple[int, ...], what: str) -> bool:
-    found = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
-    return expect(
-        found == shape, "wrong-shape", f"{what} gave {found}, not {shape}.",
+def _output(expect, block: nn.Module, x: Tensor, shape: tuple[int, ...] | None, what: str) -> Tensor | None:
+    """Return what the block makes of a copy of x, or record what is wrong with it and return None."""
+    given = x.clone()
+    y = block(given)
+    if not expect(
+        isinstance(y, Tensor), "wrong-type", f"{what} gave {described(y)}, not a tensor.",
+        hint="End forward with return.",
+    ) or not expect(
+        shape is None or tuple(y.shape) == shape, "wrong-shape", f"{what} gave {tuple(y.shape)}, not {shape}.",
         hint="Follow the shape line by line through forward.",
-    )
+    ) or not expect(
+        torch.equal(given, x), "input-modified", f"{what} wrote into its input, by up to "
+        f"{(given - x).abs().max().item():.2g}: what else reads x gets other numbers.",
+        hint="No *=, no function with a trailing underscore and no inplace=True on x itself.",
+    ):  # fmt: skip
+        return None
+    return y
 
 
 def _count(module: nn.Module) -> int:
@@ -36,57 +50,100 @@ def _by_size(module: nn.Module) -> dict[int, list[nn.Parameter]]:
     return sizes
 
 
+def _same_gradients(expect, block: nn.Module, reference: nn.Module, x: Tensor) -> bool:
+    """Compare the gradients at x and those of all parameters together, where the values are equal."""
+    with torch.no_grad():
+        weights = torch.randn_like(block(x.clone()))
+    (mine, all_mine), (theirs, all_theirs) = (gradients(module, x, weights) for module in (block, reference))
+    if not expect(
+        torch.allclose(mine, theirs, atol=1e-6), "detached",
+        "The values are right, but part of the way back is cut: the gradient at the input is off by up to "
+        f"{(mine - theirs).abs().max().item():.2g}.",
+        hint="No detach(), no .data and no torch.no_grad() in forward.",
+    ):
+        return False
+    sums = [sum(g.square().sum().item() for g in found) for found in (all_mine, all_theirs)]
+    return expect(
+        math.isclose(*sums, rel_tol=1e-6, abs_tol=1e-9), "parameters-detached",
+        f"The values are right, but the parameters' gradients have the squared norm {sums[0]:.6g}, not {sums[1]:.6g}.",
+        hint="No detach(), no .data, no torch.no_grad() in forward, and no requires_grad=False.",
+    )
+
+
 @exercise(
     "highway_block", chapter=12, number=1, title="A gated shortcut",
     difficulty=3, importance=3, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter12:HighwayBlock",
 )
 def check_highway_block(Highway, expect):
-    """The gate's start, the mixture, and the values for either order of the two convolutions."""
+    """The gate's start, the mixture, values and gradients for either order of the two convolutions, or one for both."""
     channels = 6
     block = Highway(channels)
     if not _is_module(expect, block, f"HighwayBlock({channels})"):
         return
     block = block.double()
-    x = torch.rand(2, channels, 7, 5).double() + 0.5
-    if not _has_shape(expect, block(x), tuple(x.shape), "The block"):
+    x = torch.randn(2, channels, 7, 5).double()
+    if _output(expect, block, x, tuple(x.shape), "The block") is None:
         return
     expected = _count(solutions.HighwayBlock(channels))
-    if not expect(
-        _count(block) == expected, "wrong-parameters",
-        f"The block has {_count(block):,} parameters, not {expected:,}.",
-        hint="Two 3x3 convolutions from channels to channels, both with a bias.",
-    ):
-        return
     kernels = [p for p in block.parameters() if p.dim() == 4]
-    with torch.no_grad():
-        for kernel in kernels:
-            kernel.mul_(0)
-        share = (block(x) / x).mean().item()
-    biases = sorted(p.mean().item() for p in block.parameters() if p.dim() == 1)
-    expect(
-        share > 0.6, "gate-starts-open" if share < 0.6 and biases[0] > -1 else "wrong-mixture",
-        f"With all kernels at zero, {share:.2f} of x comes out; with a gate bias of -2 it is 0.88.",
-        hint="Fill the gate's bias with gate_bias, and multiply x by 1 - T(x).",
-    )
+    vectors = [p for p in block.parameters() if p.dim() == 1]
+    sizes = [sum(p.numel() for p in some) for some in (kernels, vectors)]
+    if not expect(
+        sizes == [18 * channels**2, 2 * channels] and all(k.shape[1:] == (channels, 3, 3) for k in kernels)
+        and _count(block) == expected, "wrong-parameters",
+        f"The block has {_count(block):,} parameters, {sizes[0]:,} of them in kernels and {sizes[1]} in biases, "
+        f"not {expected:,}: {18 * channels**2} and {2 * channels}.",
+        hint="Two 3x3 convolutions from channels to channels, both with a bias.",
+    ):  # fmt: skip
+        return
+    if not _gate_starts(expect, Highway, channels):
+        return
     for kernel in kernels:
         nn.init.normal_(kernel, std=0.2)
-    outputs = []
-    for first, second in ((0, 1), (1, 0)):
+    references = []
+    for order in ((0, 1), (1, 0)):
         reference = solutions.HighwayBlock(channels).double()
-        vectors = [p for p in block.parameters() if p.dim() == 1]
         with torch.no_grad():
-            for module, place in ((reference.transform, first), (reference.gate, second)):
-                module.weight.copy_(kernels[place])
-                module.bias.copy_(vectors[place])
-        outputs.append(reference(x))
-    y = block(x)
-    expect(
-        any(torch.allclose(y, right, atol=1e-6) for right in outputs), "wrong-function",
-        f"With your own weights the formula gives other numbers, by at least "
-        f"{min((y - right).abs().max().item() for right in outputs):.2g}.",
+            for module, place in zip((reference.transform, reference.gate), order, strict=True):
+                module.weight.copy_(torch.cat(kernels).chunk(2)[place])
+                module.bias.copy_(torch.cat(vectors).chunk(2)[place])
+        references.append(reference)
+    y = block(x.clone())
+    differences = [(y - reference(x)).abs().max().item() for reference in references]
+    nearest = references[differences.index(min(differences))]
+    if expect(
+        min(differences) < 1e-6, "wrong-function",
+        f"With your own weights the formula gives other numbers, by at least {min(differences):.2g}.",
         hint="T = sigmoid(gate(x)), H = relu(transform(x)), y = T * H + (1 - T) * x.",
-    )
+    ):
+        _same_gradients(expect, block, nearest, x)
+
+
+def _gate_starts(expect, Highway, channels: int) -> bool:
+    """Look at the share of x that comes out when all kernels are zero: 1 - sigmoid(gate_bias)."""
+    for options, bias in (({}, -2.0), ({"gate_bias": 1.0}, 1.0), ({"gate_bias": -0.5}, -0.5)):
+        block = Highway(channels, **options).double()
+        x = torch.rand(2, channels, 4, 4).double()
+        with torch.no_grad():
+            for kernel in [p for p in block.parameters() if p.dim() == 4]:
+                kernel.zero_()
+            share = (block(x + 1) - block(x)).mean((0, 2, 3))
+        due = 1 - 1 / (1 + math.exp(-bias))
+        low, high = share.min().item(), share.max().item()
+        if not options and low > 1 - 1e-6 and high < 1 + 1e-6:
+            return True  # all of x passes, whatever the gate: a matter of the formula
+        code = "gate-bias-ignored" if options else "gate-starts-open"
+        if not options and not 0 < low <= high < 1 or abs(low - 1 + due) + abs(high - 1 + due) < 1e-6:
+            code = "wrong-mixture"
+        if not expect(
+            abs(low - due) < 1e-6 and abs(high - due) < 1e-6, code,
+            f"With all kernels at zero and {'the default' if not options else 'a'} gate_bias of {bias}, "
+            f"{low:.3f} to {high:.3f} of x comes out, channel by channel, not {due:.3f}.",
+            hint="Fill the whole bias of the gate with gate_bias, and multiply x by 1 - T(x).",
+        ):
+            return False
+    return True
 
 
 @exercise(
@@ -95,45 +152,80 @@ def check_highway_block(Highway, expect):
     solution="resnet_tutorial.solutions.chapter12:DenseLayer",
 )
 def check_dense_layer(Dense, expect):
-    """x comes out unchanged, the new channels are right, and two layers chain."""
+    """x comes out unchanged and first, the new channels are right, and so are the gradients."""
     block = Dense(5, 3)
     if not _is_module(expect, block, "DenseLayer(5, 3)"):
         return
     block = block.double().train()
     x = torch.randn(4, 5, 6, 7).double()
-    y = block(x)
-    added = isinstance(y, torch.Tensor) and y.shape[1] in (3, 5)
+    y = _output(expect, block, x, None, "The layer")
+    if y is None:
+        return
     if not expect(
-        isinstance(y, torch.Tensor) and tuple(y.shape) == (4, 8, 6, 7),
-        "not-appended" if added else "wrong-shape",
-        f"{tuple(x.shape)} became {tuple(getattr(y, 'shape', ()))}, not (4, 8, 6, 7).",
+        tuple(y.shape) == (4, 8, 6, 7),
+        "not-appended" if y.dim() == 4 and y.shape[1] in (3, 5) else "wrong-shape",
+        f"{tuple(x.shape)} became {tuple(y.shape)}, not (4, 8, 6, 7).",
         hint="torch.cat([x, new], dim=1): the channels of both, side by side.",
     ):
         return
     swapped = torch.equal(y[:, 3:], x)
-    expect(
-        swapped or torch.equal(y[:, :5], x), "input-changed",
+    if not expect(
+        not swapped, "new-channels-first", "The new channels come first and x behind them; x is what is appended to.",
+        hint="torch.cat([x, new], dim=1).",
+    ) or not expect(
+        torch.equal(y[:, :5], x), "input-changed",
         "x is not among the output's channels as it came in.",
         hint="Only the copy for the convolution goes through batch norm and ReLU.",
-    )
+    ):
+        return
     expected = _count(solutions.DenseLayer(5, 3))
+    kernels = [p for p in block.parameters() if p.dim() == 4]
     if not expect(
-        _count(block) == expected,
+        _count(block) == expected and len(kernels) == 1 and kernels[0].shape == (3, 5, 3, 3),
         {expected + 3: "bias", expected - 4: "bn-after-conv"}.get(_count(block), "wrong-parameters"),
         f"The layer has {_count(block)} parameters, not {expected}.",
         hint="A batch norm on the 5 channels that come in, and a 3x3 convolution without bias.",
     ):
         return
     reference = solutions.DenseLayer(5, 3).double().train()
-    (kernel,) = [p for p in block.parameters() if p.dim() == 4]
-    reference.conv.weight.data.copy_(kernel.data)
-    new = y[:, :3] if swapped else y[:, 5:]
-    difference = (new - reference(x)[:, 5:]).abs().max().item()
-    expect(
-        difference < 1e-6, "wrong-order",
+    reference.conv.weight.data.copy_(kernels[0].data)
+    new, right = y[:, 5:], reference(x)[:, 5:]
+    norm, conv = reference.norm, reference.conv
+    faults = {
+        "missing-relu": (conv(norm(x)), "Between batch norm and convolution stands a ReLU."),
+        "relu-before-bn": (conv(norm(F.relu(x))), "First batch norm, then ReLU."),
+        "bn-unused": (conv(F.relu(x)), "Call the batch norm in forward."),
+        "relu-after-conv": (F.relu(right), "Nothing comes behind the convolution."),
+        "relu-moved": (F.relu(conv(norm(x))), "The ReLU stands before the convolution, not behind it."),
+    }
+    code = next((code for code, (values, _) in faults.items() if torch.allclose(new, values, atol=1e-6)), "wrong-order")
+    difference = (new - right).abs().max().item()
+    if expect(
+        difference < 1e-6, code,
         f"The new channels differ from convolution(ReLU(BN(x))) by up to {difference:.2g}.",
-        hint="First batch norm, then ReLU, then the convolution.",
-    )
+        hint=faults.get(code, ("", "First batch norm, then ReLU, then the convolution."))[1],
+    ):
+        _same_gradients(expect, block, reference, x)
+
+
+def _squeezed(se: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, str]]:
+    """Return what known mistakes give with the weights of the book's module, with a hint for each."""
+    means, first, second = x.mean((2, 3)), se.squeeze, se.excite
+
+    def times(scale: Tensor) -> Tensor:
+        return x * scale[:, :, None, None]
+
+    order = "sigmoid(excite(relu(squeeze(means))))."
+    return {
+        "missing-relu": (times(second(first(means)).sigmoid()), order),
+        "softmax": (times(second(first(means).relu()).softmax(1)), "Each factor by itself: sigmoid, not softmax."),
+        "sigmoid-twice": (times(second(first(means).sigmoid()).sigmoid()), order),
+        "max-instead-of-mean": (times(second(first(x.amax((2, 3))).relu()).sigmoid()), "x.mean(dim=(2, 3))."),
+        "sum-instead-of-mean": (times(second(first(x.sum((2, 3))).relu()).sigmoid()), "x.mean(dim=(2, 3))."),
+        "mean-of-the-batch": (
+            times(second(first(means.mean(0, keepdim=True)).relu()).sigmoid()), "Each image has its own means.",
+        ),
+    }  # fmt: skip
 
 
 @exercise(
@@ -142,63 +234,93 @@ def check_dense_layer(Dense, expect):
     solution="resnet_tutorial.solutions.chapter12:SqueezeExcitation",
 )
 def check_squeeze_excitation(SE, expect):
-    """One factor a channel, between 0 and 1, from the channel means alone."""
+    """One factor a channel, between 0 and 1, from the channel means alone; values and gradients."""
     channels, reduction = 12, 4
     block = SE(channels, reduction)
     if not _is_module(expect, block, f"SqueezeExcitation({channels}, {reduction})"):
         return
     block = block.double()
-    x = torch.randn(3, channels, 5, 6).double()
-    y = block(x)
-    if not _has_shape(expect, y, tuple(x.shape), "The module"):
+    # Means far from zero and many images: some of what the ReLU gets is negative, however the weights were drawn.
+    x = torch.randn(16, channels, 5, 6).double() + 3 * torch.randn(16, channels, 1, 1).double()
+    y = _output(expect, block, x, tuple(x.shape), "The module")
+    if y is None:
         return
     ratio = y / x
     spread = (ratio.amax(dim=(2, 3)) - ratio.amin(dim=(2, 3))).max().item()
-    expect(
+    if not expect(
         spread < 1e-6, "not-a-channel-scale",
         f"y / x is not the same at all positions of a channel: it varies by up to {spread:.2g}.",
         hint="Squeeze to one number a channel, and multiply the whole map by one number.",
-    )
+    ):
+        return
     low, high = ratio.min().item(), ratio.max().item()
     code = "skip-added" if low >= 1 else "no-sigmoid"
-    expect(
-        low > 0 and high < 1, code,
+    if not expect(
+        0 <= low < 1 and high < 1 + 1e-9, code,  # far from zero a sigmoid is 0 or 1 in the digits that there are
         f"The factors go from {low:.2f} to {high:.2f}; a sigmoid's lie between 0 and 1.",
         hint="x * sigmoid(...), with nothing added.",
-    )
-    expected = _count(solutions.SqueezeExcitation(channels, reduction))
+    ):
+        return
+    reference = solutions.SqueezeExcitation(channels, reduction).double()
+    expected = _count(reference)
+    mine, theirs = _by_size(block), _by_size(reference)
     if not expect(
-        _count(block) == expected, "wrong-parameters",
-        f"The module has {_count(block)} parameters, not {expected}.",
+        {size: len(some) for size, some in mine.items()} == {size: len(some) for size, some in theirs.items()},
+        "wrong-parameters", f"The module has {_count(block)} parameters, not the {expected} of two linear layers.",
         hint="channels to channels // reduction and back, both with a bias.",
     ):
         return
     shuffled = x.flatten(2)[:, :, torch.randperm(30)].view_as(x)
     same = torch.allclose((block(shuffled) / shuffled).mean(dim=(2, 3)), ratio.mean(dim=(2, 3)))
-    expect(
+    if not expect(
         same, "not-from-the-means", "Moving the pixels of an image about changes the factors.",
         hint="x.mean(dim=(2, 3)) does not know where a pixel stood.",
-    )
-    reference = solutions.SqueezeExcitation(channels, reduction).double()
-    mine, theirs = _by_size(block), _by_size(reference)
-    with torch.no_grad():
-        # Both matrices have the same number of entries; they come in the order of the data flow
-        # or not, so both are tried.
-        for place, target in enumerate(theirs[channels * channels // reduction]):
-            target.copy_(mine[channels * channels // reduction][place].view_as(target))
-        for size in (channels, channels // reduction):
-            theirs[size][0].copy_(mine[size][0].view_as(theirs[size][0]))
-        right = reference(x)
-        matrices = mine[channels * channels // reduction]
-        for place, target in enumerate(theirs[channels * channels // reduction]):
-            target.copy_(matrices[1 - place].view_as(target))
-        other = reference(x)
-    difference = min((y - right).abs().max().item(), (y - other).abs().max().item())
-    expect(
-        difference < 1e-6, "wrong-function",
-        f"With your own weights the formula gives other numbers, by up to {difference:.2g}.",
-        hint="sigmoid(excite(relu(squeeze(means)))).",
-    )
+    ):
+        return
+    matrices, matrix = mine[channels * channels // reduction], theirs[channels * channels // reduction]
+    code, hint, smallest = "wrong-function", "sigmoid(excite(relu(squeeze(means)))).", math.inf
+    # Both matrices have the same number of entries; they come in the order of the data flow
+    # or not, so both are tried.
+    for order in ((0, 1), (1, 0)):
+        with torch.no_grad():
+            for target, place in zip(matrix, order, strict=True):
+                target.copy_(matrices[place].view_as(target))
+            for size in (channels, channels // reduction):
+                theirs[size][0].copy_(mine[size][0].view_as(theirs[size][0]))
+            difference = (y - reference(x)).abs().max().item()
+            for name, (values, advice) in _squeezed(reference, x).items():
+                if torch.allclose(y, values, atol=1e-9):
+                    code, hint = name, advice
+        smallest = min(smallest, difference)
+        if difference < 1e-6:
+            break
+    if expect(
+        smallest < 1e-6, code,
+        f"With your own weights the formula gives other numbers, by up to {smallest:.2g}.", hint=hint,
+    ):
+        _same_gradients(expect, block, reference, x)
+
+
+def _average_fault(y: Tensor, reference: nn.Module, x: Tensor) -> tuple[str, str]:
+    """Name the mistake that gives these values, and say what to try; ``""`` for none that is known."""
+    stride = reference.pool.stride
+    end = (0, -x.shape[3] % stride, 0, -x.shape[2] % stride)
+
+    def rest(pooled: Tensor) -> Tensor:
+        return reference.norm(reference.conv(pooled))
+
+    edge = "count_include_pad=False: a window over the edge averages the pixels that exist."
+    known = {
+        "max-pooling": (rest(F.max_pool2d(x, stride, stride, ceil_mode=True)), "Average, do not take the maximum."),
+        "extra-relu": (F.relu(reference(x)), "A shortcut ends with its batch norm: no ReLU."),
+        "zero-padding": (rest(F.avg_pool2d(F.pad(x, end), stride)), edge),
+        "replicated-edge": (rest(F.avg_pool2d(F.pad(x, end, mode="replicate"), stride)), edge),
+        "pool-last": (
+            reference.pool(reference.norm(reference.conv(x))), "First average, then convolve, then normalise.",
+        ),
+    }  # fmt: skip
+    found = ((code, hint) for code, (values, hint) in known.items() if torch.allclose(y, values, atol=1e-9))
+    return next(found, ("", edge))
 
 
 @exercise(
@@ -207,52 +329,76 @@ def check_squeeze_excitation(SE, expect):
     solution="resnet_tutorial.solutions.chapter12:AveragingShortcut",
 )
 def check_averaging_shortcut(Shortcut, expect):
-    """Shapes on odd sizes, every pixel read, edges weighted, values on shared weights."""
-    block = Shortcut(4, 6, 2)
-    if not _is_module(expect, block, "AveragingShortcut(4, 6, 2)"):
-        return
-    for size in ((8, 8), (7, 9), (5, 6)):
-        x = torch.randn(2, 4, *size).double()
-        y = block.double()(x)
-        shape = (2, 6, *(-(-side // 2) for side in size))
-        code = "floor-instead-of-ceil" if getattr(y, "shape", ())[2:] == tuple(s // 2 for s in size) else "wrong-shape"
-        if not expect(
-            tuple(y.shape) == shape, code,
-            f"{size[0]} x {size[1]} became {tuple(y.shape[2:])}, not {shape[2:]}, which the branch gives.",
-            hint="nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False).",
-        ):
+    """Shapes on odd sizes, every pixel read, edges weighted, values in both modes on shared weights."""
+    for stride, sizes in ((2, ((8, 8), (7, 9), (5, 6))), (3, ((9, 6), (7, 8), (8, 10))), (1, ((7, 9),))):
+        block = Shortcut(4, 6) if stride == 2 else Shortcut(4, 6, stride)
+        if not _is_module(expect, block, f"AveragingShortcut(4, 6, {stride})"):
             return
-    x = torch.randn(2, 4, 8, 8).double().requires_grad_()
-    block.eval()(x).sum().backward()
-    unread = (x.grad.abs().sum(dim=(0, 1)) == 0).float().mean().item()
-    expect(
-        unread == 0, "pixels-unread",
-        f"{unread:.0%} of the input's pixels have no influence on the output.",
-        hint="Average first; the 1x1 convolution then has stride 1.",
-    )
-    expected = _count(solutions.AveragingShortcut(4, 6))
-    if not expect(
-        _count(block) == expected,
-        "missing-bn" if _count(block) == expected - 12 else "wrong-parameters",
-        f"The shortcut has {_count(block)} parameters, not {expected}.",
-        hint="A 1x1 convolution without bias and a batch norm.",
-    ):
-        return
-    reference = solutions.AveragingShortcut(4, 6).double().eval()
-    (kernel,) = [p for p in block.parameters() if p.dim() == 4]
-    reference.conv.weight.data.copy_(kernel.data)
+        block = block.double()
+        for size in sizes:
+            y = _output(expect, block, torch.randn(2, 4, *size).double(), None, "The shortcut")
+            if y is None:
+                return
+            shape = (2, 6, *(-(-side // stride) for side in size))
+            floor = y.dim() == 4 and tuple(y.shape[2:]) == tuple(side // stride for side in size)
+            if not expect(
+                tuple(y.shape) == shape, "floor-instead-of-ceil" if floor else "wrong-shape",
+                f"At {'the default ' * (stride == 2)}stride {stride}, {size[0]} x {size[1]} became {tuple(y.shape)}, "
+                f"not {shape}.",
+                hint="nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False).",
+            ):
+                return
+        if not _averages(expect, block, stride, sizes):
+            return
+
+
+def _averages(expect, block: nn.Module, stride: int, sizes) -> bool:
+    """Compare the values with the book's on the same weights, in eval mode and in training mode."""
+    reference = solutions.AveragingShortcut(4, 6, stride).double()
+    expected = _count(reference)
+    kernels = [p for p in block.parameters() if p.numel() == 24]
+    right_size = _count(block) == expected and len(kernels) == 1
     for module in [*block.modules(), *reference.modules()]:
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
-    x = torch.randn(2, 4, 7, 9).double()
-    difference = (block(x) - reference(x)).abs().max().item()
-    expect(
-        difference < 1e-6, "wrong-edge",
-        f"On a 7 x 9 input the values differ by up to {difference:.2g}: at the edge, or in the average.",
-        hint="count_include_pad=False: a window over the edge averages the pixels that exist.",
-    )
-    same = Shortcut(4, 6, 1).double()(x)
-    expect(
-        tuple(same.shape[2:]) == (7, 9), "wrong-shape",
-        f"At stride 1, 7 x 9 became {tuple(same.shape[2:])}.", hint="Let the pool have the stride.",
-    )
+    if kernels:
+        reference.conv.weight.data.copy_(kernels[0].data.view_as(reference.conv.weight))
+    x = torch.randn(2, 4, *sizes[0]).double().requires_grad_()
+    y = block.eval()(x * 1)
+    if y.requires_grad:
+        y.sum().backward()
+    if not expect(
+        x.grad is not None, "detached", "No gradient comes back from the output to the input.",
+        hint="No detach(), no .data and no torch.no_grad() in forward.",
+    ):
+        return False
+    unread = (x.grad.abs().sum(dim=(0, 1)) == 0).float().mean().item()
+    code, hint = _average_fault(y, reference.eval(), x) if right_size else ("", "")
+    if code not in ("max-pooling", "extra-relu"):
+        code, hint = "pixels-unread", "Average first; the 1x1 convolution then has stride 1."
+    if not expect(
+        unread == 0, code, f"{unread:.0%} of the input's pixels have no influence on the output.", hint=hint
+    ):
+        return False
+    if not expect(
+        right_size, "missing-bn" if _count(block) == expected - 12 else "wrong-parameters",
+        f"The shortcut has {_count(block)} parameters, not {expected}.",
+        hint="A 1x1 convolution without bias and a batch norm.",
+    ):
+        return False
+    for training in (False, True):
+        block.train(training)
+        reference.train(training)
+        for size in sizes:
+            x = torch.randn(2, 4, *size).double()
+            y, right = block(x.clone()), reference(x)
+            difference = (y - right).abs().max().item()
+            code, hint = _average_fault(y, reference, x) if difference >= 1e-6 else ("", "")
+            whole = size[0] % stride == size[1] % stride == 0
+            if not expect(
+                difference < 1e-6, code or ("wrong-average" if whole else "wrong-edge"),
+                f"At stride {stride}, on a {size[0]} x {size[1]} input in {'training' if training else 'eval'} mode, "
+                f"the values differ by up to {difference:.2g}.", hint=hint,
+            ):  # fmt: skip
+                return False
+    return _same_gradients(expect, block, reference, x)

@@ -210,7 +210,12 @@ class Exercise:
             self.check(attempt, expect)
         except NotImplementedError as error:
             attempted = not _is_untouched_stub(error)
-            if attempted:
+            if attempted and 'missing the required "forward"' in str(error):
+                expect(
+                    False, "no-forward", "The module has no method called forward.",
+                    "Is it misspelt, or indented so that it stands inside __init__?",
+                )
+            elif attempted:
                 expect(False, "raised", _describe(error), "Replace the line that raises it.")
         except MemoryError as error:
             expect(False, "too-much-memory", _describe(error), _LESS_MEMORY)

@@ -88,9 +88,9 @@ class _Look:
                 False, "no-parameters", f"{seen}: its layers are hidden from PyTorch.",
                 "Layers must be attributes of the module, or stand in nn.Sequential or nn.ModuleList.",
             )
-        for code, message, hint, build in self.network.variants():
-            if _inventory(build()) == mine:
-                return self._say(False, code, f"{seen}. {message}", hint)
+        alike = [variant for variant in self.network.variants() if _inventory(variant[3]()) == mine]
+        for code, message, hint, _ in sorted(alike, key=self._computes_something_else):
+            return self._say(False, code, f"{seen}. {message}", hint)
         lacking, beyond = _listed(right - mine), _listed(mine - right)
         return self._say(
             False, "wrong-parameters",
@@ -99,6 +99,14 @@ class _Look:
             "Go from the stem to the head and compare each layer's channels. Layers in a plain Python list "
             "are not registered.",
         )
+
+    def _computes_something_else(self, variant: Variant) -> bool:
+        x = self._images(2, self.network.size)
+        try:
+            with torch.no_grad():
+                return not same(self.mine.train()(x.clone()), self._levelled(variant[3]())(x))
+        except RuntimeError:
+            return True
 
     def _shapes_hold(self) -> bool:
         high, wide = self.network.size

@@ -13,17 +13,19 @@ from .watch import materialised
 
 def is_class(attempt, name: str, expect) -> bool:
     """Refuse a block where its class is asked for."""
+    what = "one block" if isinstance(attempt, nn.Module) else f"a {type(attempt).__name__}"
     return expect(
-        not isinstance(attempt, nn.Module), "not-a-class",
-        "You handed in one block; the check makes several and needs the class.",
-        hint=f"check.{name}({type(attempt).__name__}), without parentheses after the name.",
+        callable(attempt) and not isinstance(attempt, nn.Module), "not-a-class",
+        f"You handed in {what}; the check makes several blocks and needs the class.",
+        hint=f"check.{name}(NameOfYourClass), without parentheses after the name.",
     )  # fmt: skip
 
 
 def default_holds(
-    call: str, make: Callable[[], nn.Module], explicit: Callable[[], nn.Module], channels: int, stride: int, expect
+    call: str, make: Callable[[], nn.Module], explicit_call: str, explicit: Callable[[], nn.Module], channels: int,
+    expect,
 ) -> bool:  # fmt: skip
-    """Compare a block that was told no stride with one that was told the default."""
+    """Compare a block that was told nothing with one that was told the defaults."""
     ours, theirs = make(), explicit()
     if not isinstance(ours, nn.Module) or not isinstance(theirs, nn.Module):
         return True  # said elsewhere
@@ -34,12 +36,17 @@ def default_holds(
                 sizes.append(tuple(getattr(block(torch.randn(2, channels, 8, 8)), "shape", ())))
         except RuntimeError:
             sizes.append(())
-    same = kernels_of(shapes_of(ours)) == kernels_of(shapes_of(theirs)) and sizes[0] == sizes[1]
+    kernels = [kernels_of(shapes_of(block)) for block in (ours, theirs)]
+    differs = ""
+    if kernels[0] != kernels[1]:
+        count = [sum(p.numel() for p in block.parameters()) for block in (ours, theirs)]
+        differs = f"it has {count[0]:,} parameters, the other {count[1]:,}"
+    if sizes[0] != sizes[1] and all(sizes):
+        differs = f"8 x 8 pixels become {_by(sizes[0][2:])}, with the other {_by(sizes[1][2:])}"
     return expect(
-        same, "wrong-default",
-        f"{call}, without a stride, is another block than with stride={stride}"
-        + (f": 8 x 8 pixels became {_by(sizes[0][2:])}, not {_by(sizes[1][2:])}." if all(sizes) else "."),
-        hint=f"The default stands in the signature: stride={stride}.",
+        kernels[0] == kernels[1] and sizes[0] == sizes[1], "wrong-default",
+        f"{call} should be the same block as {explicit_call}; {differs or 'one of them fails'}.",
+        hint="The defaults stand in the first line of __init__: leave them as they are given.",
     )  # fmt: skip
 
 
@@ -52,7 +59,7 @@ class _Given(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         kept = x[:, :1, :: self.stride, :: self.stride]
-        return torch.full_like(kept, self.number).expand(-1, self.channels, -1, -1)
+        return torch.full_like(kept, self.number).repeat(1, self.channels, 1, 1)
 
 
 def given_shortcut_holds(

@@ -207,7 +207,7 @@ def _at_the_shortcut(plan: Plan) -> Iterator[Fault]:
         yield Fault(
             "norm-on-shortcut", "x goes through a batch norm on the shortcut.",
             "Where the shapes agree, x itself is added: no layer stands on its way.",
-            _in_shortcut(lambda steps: (*steps, Norm(replace(plan.branch[-1], name="shortcut", parts=1)))),
+            _in_shortcut(lambda steps: (*steps, Norm(replace(plan.branch[-1], name="shortcut", norm_parts=1)))),
         )  # fmt: skip
         return
     projection = plan.projection
@@ -313,6 +313,8 @@ def _at_the_norms(plan: Plan) -> Iterator[Fault]:
         ("instance", "instance norm"), ("layer", "a group norm with one group (a layer norm)"),
         ("group 2", "a group norm with 2 groups"), ("group 4", "a group norm with 4 groups"),
         ("group 8", "a group norm with 8 groups"), ("channels", "a layer norm over the channels"),
+        ("channels / 2", "a group norm of 2 channels a group"), ("channels / 4", "a group norm of 4 channels a group"),
+        ("channels / 8", "a group norm of 8 channels a group"),
     ):  # fmt: skip
         yield from _other_norms(
             plan, "wrong-norm", f"there stands {what} where a batch norm should be.",
@@ -393,9 +395,13 @@ def _at_the_convolutions(plan: Plan) -> Iterator[Fault]:
                     piece for step in steps for piece in _pooled(step, right, plan.stride))),
             )  # fmt: skip
     wide = [layer for layer in plan.branch if layer.size > 1]
-    for mode in ("reflect", "replicate", "circular"):
+    for mode, how in (
+        ("reflect", "with mirrored values, not with zeros"), ("replicate", "with copies, not with zeros"),
+        ("circular", "with the other side's values, not with zeros"),
+        ("same", "as TensorFlow's \"same\" does, at stride 2 on one side only"),
+    ):  # fmt: skip
         yield Fault(
-            "wrong-padding", f"the border is padded with {mode!r}, not with zeros.",
+            "wrong-padding", f"the border is padded {how}.",
             "padding=1 and nothing else: zeros are nn.Conv2d's default.",
             _in_branch(_each(lambda step, mode=mode: replace(step, padding_mode=mode)
                              if isinstance(step, Conv) and step.layer.size > 1 else step)),
@@ -438,7 +444,7 @@ def _pre_activation(plan: Plan) -> Fault:
     def edit(program: Program) -> Program:
         steps: list = []
         for layer in plan.branch:
-            steps += [Norm(replace(layer, parts=1)), Act(), Conv(layer, layer.stride)]
+            steps += [Norm(replace(layer, norm_parts=1)), Act(), Conv(layer, layer.stride)]
         shortcut = (Conv(plan.projection, plan.projection.stride),) if plan.projection else ()
         return Program(tuple(steps), shortcut, after=())
 

@@ -8,9 +8,10 @@ pairs of them, until it gives what the block gives: that fault is named.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 
@@ -20,11 +21,12 @@ from torch import Tensor, nn
 from .faults import Fault, cuts, faults_of
 from .plan import Plan, Role, kernels_of, key, kind, shapes_of
 from .program import Program, Values, draw, right_program
-from .roles import Matching, inventory, level, match, place, same
+from .roles import Matching, changed, fit, inventory, level, match, place, same, trained
 from .watch import Watch, materialised
 
 # How else the kernels of a block may have come about: code, message, hint, and the plan it follows.
 Variant = tuple[str, str, str, Plan]
+SEARCH = 1.5  # seconds for trying faults, over all cases
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class Case:
     """One block to look at: how to make it, what it should be, and on which size of image.
 
     ``thorough``: whether roles, gradients, evaluation mode and state dict are looked at too.
+    ``handed``: whether the projection was handed to the block.
     """
 
     plan: Plan
     make: Callable[[], nn.Module]
     size: tuple[int, int]
-    thorough: bool = False
+    thorough: bool = True
+    handed: bool = False
 
 
 class Notes:
@@ -47,6 +51,8 @@ class Notes:
         self.expect = expect
         self.said: set[str] = set()
         self.codes: list[str] = []
+        self.faults: list[tuple[str, str]] = []  # key and message of those that were named
+        self.searched = 0.0  # seconds spent on looking for faults
 
     def say(self, holds: bool, code: str, message: str, hint: str, key: str = "") -> bool:
         """Record a finding and return whether it holds."""
@@ -87,10 +93,11 @@ def judge(
             _survey_projections(looks, notes)
         for look in looks:
             if look.plan.projection is not None and look.agrees_on_the_projection():
-                look.all_holds()
-        if trouble is not None and not notes.said:
+                if not (look.case.handed and notes.codes):
+                    look.all_holds()
+        if trouble is not None and not notes.codes:
             raise trouble
-    return not notes.said
+    return not notes.codes
 
 
 @contextmanager
@@ -107,9 +114,17 @@ def one_thread() -> Iterator[None]:
 def _survey_projections(looks: Sequence[Look], notes: Notes) -> None:
     """Report blocks that project where they should not, or do not where they should."""
     for look in looks:
-        if look.agrees_on_the_projection() or look.unregistered:
+        if look.agrees_on_the_projection() or look.unregistered or look.case.handed and notes.codes:
             continue
         plan = look.plan
+        if look.case.handed:
+            notes.say(
+                False, "downsample-ignored",
+                f"{plan.call}: a projection was handed in as downsample, and the block does without it.",
+                "Choose between identity and projection only if downsample is None, and register what is handed in: "
+                "self.downsample = downsample.",
+            )  # fmt: skip
+            continue
         if plan.projection is None:
             notes.say(
                 False, "needless-projection",
@@ -186,13 +201,29 @@ class Look:
 
     def agrees_on_the_projection(self) -> bool:
         """Tell whether there is a 1x1 from input to output channels where there should be, and only there."""
+        wanted = self.plan.projection is not None
+        if self.watch.calls and self.error is None:
+            return self._calls_a_projection() == wanted
         mine = kernels_of(shapes_of(self.block))
         if sum(mine.values()) <= len(self.plan.branch):
-            return self.plan.projection is None
+            return not wanted or not mine
         beyond = mine - kernels_of(layer.kernel for layer in self.plan.branch)
         ends = {self.plan.in_channels, self.plan.out_channels}
-        has = any(set(shape[:2]) == ends for shape in beyond)
-        return has == (self.plan.projection is not None) or not mine
+        return any(set(shape[:2]) == ends for shape in beyond) == wanted
+
+    def _calls_a_projection(self) -> bool:
+        """Tell whether a convolution besides the branch's first works on x itself."""
+        first = self.plan.branch[0]
+        onto_x = [c.weight.shape for c in self.watch.calls if c.first and c.weight.shape[0] == self.plan.out_channels]
+        branch = next((n for n, shape in enumerate(onto_x) if key(shape) == key(first.kernel)), None)
+        if first.out_channels == self.plan.out_channels and branch is not None:
+            del onto_x[branch]
+        if onto_x:
+            return True
+        # Not with a convolution, but perhaps with a matrix.
+        beyond = kernels_of(shapes_of(self.block)) - kernels_of(c.weight.shape for c in self.watch.calls)
+        return any(set(shape) == {self.plan.in_channels, self.plan.out_channels} for shape in beyond if len(shape) == 2
+                   ) and self.plan.projection is not None
 
     def all_holds(self) -> None:
         """Look at everything, each step only where the one before it leaves sense in it."""
@@ -200,7 +231,7 @@ class Look:
             return
         if not self._lacks_norms():
             self._biases_hold()
-        if self._runs() and self._computes() and self.case.thorough and not self.notes.said:
+        if self._runs() and self._computes() and self.case.thorough and not self.notes.codes:
             self._thorough_holds()
 
     # the parameters
@@ -225,23 +256,27 @@ class Look:
 
     def follows_no_other_plan(self) -> bool:
         """Look whether the kernels are those of a likely misreading of the task."""
-        if self._stored_as() is None:
+        if not self.case.handed and not self._stored_as():
             for code, message, hint, plan in (*_other_projections(self.plan), *self.variants(self.plan)):
                 mine, wanted = map(_kernels, inventory(self.block, plan))
                 if mine == wanted:
                     return self._say(False, code, message, hint)
         return True
 
-    def _stored_as(self) -> Plan | None:
-        """Return the plan in the form in which the block keeps it, or None."""
+    def _stored_as(self) -> list[Plan]:
+        """Return the plan in each form in which the block may keep it, the likeliest first."""
+        alike = []
         for plan in self.plan.stored_in_parts():
-            mine, wanted = map(_kernels, inventory(self.block, plan))
-            if mine == wanted:
-                return plan
-        return None
+            mine, wanted = inventory(self.block, plan)
+            if _kernels(mine) == _kernels(wanted):
+                alike.append((mine != wanted, len(alike), plan))
+        return [plan for _, _, plan in sorted(alike)]
 
     def _kernels_hold(self) -> bool:
-        self.plan = self._stored_as() or self.plan
+        if not self._begins_well():
+            return False
+        self.plans = self._stored_as() or [self.plan]
+        self.plan = self.plans[0]
         mine, wanted = inventory(self.block, self.plan)
         if not _kernels(wanted) - _kernels(mine):
             return self._say(True, "wrong-kernels", "", "")  # more than are needed: the output tells
@@ -260,9 +295,27 @@ class Look:
             "Go from layer to layer: in channels, out channels, size of the kernel.",
         )
 
+    def _begins_well(self) -> bool:
+        """Look at the numbers that a new block begins with."""
+        kernels = [p for p in self.block.parameters() if len(key(p.shape)) > 1]
+        bad = [tuple(p.shape) for p in kernels if not torch.isfinite(p).all()]
+        if not self._say(
+            not bad, "not-initialised", f"new kernels ({_by(bad[0]) if bad else ''}) hold NaN or infinite numbers.",
+            "torch.empty gives whatever lay in memory: fill it, for example with nn.init.kaiming_normal_.",
+        ):
+            return False
+        even = [tuple(p.shape) for p in kernels if p.numel() > 1 and bool((p == p.flatten()[0]).all())]
+        return self._say(
+            not even, "not-initialised",
+            f"all numbers of a new kernel ({_by(even[0]) if even else ''}) are equal: its channels would stay equal.",
+            "Random numbers, as nn.Conv2d begins with; zero is for the last batch norm's weight only.",
+        )
+
     def _biases(self) -> list[int]:
         """Return how many biases each convolution has that has any."""
         mine, wanted = inventory(self.block, self.plan)
+        if _kernels(mine) - _kernels(wanted):
+            return []  # which layers are the block's own, only the output tells
         layers = [
             m for m in self.block.modules()
             if isinstance(m, nn.Conv2d | nn.Linear) and kind(m.weight.shape) in wanted
@@ -374,51 +427,122 @@ class Look:
     def _computes(self) -> bool:
         """Compare with the reference on levelled parameters; name the fault if they differ."""
         self.shared = Values()
+        if not self._statistics_apart():
+            return False
         self.block.double().train()
         level(self.block, self.plan, self.shared)
         self.x = 5 * torch.randn(3, self.plan.in_channels, *self.case.size, dtype=torch.float64)
         fed = self.x.clone()
         with torch.no_grad():
-            y = self.block(fed)
-            unchanged = self._say(
-                torch.equal(fed, self.x), "input-modified",
-                f"calling it changed {int((fed != self.x).sum())} of the {fed.numel()} values of its input x.",
-                "x += … and an in-place ReLU on x write into the caller's tensor. "
-                "Write out + x, which makes a new one.",
-            )
-            if not self._say(
-                same(self.block(self.x.clone()), y), "random-output",
-                "two calls on the same input give different outputs: there is dropout or noise in it.",
-                "A residual block has no dropout and draws no random numbers.",
-            ):
+            y = self._in_double(lambda: self.block(fed))
+            if y is None:
+                return False
+            unchanged = self._unchanged(fed, self.x)
+            if not self._repeats(y):
                 return False
             found = self._find_faults(y)
+            if not self._nothing_extra(y):
+                return False
         if found is None:
-            sizes = self._sizes_explained()
-            if sizes:
-                self._say(False, *sizes, key="sizes")
-            elif not self.notes.said:
-                wanted = right_program(self.plan)(self.x, Values(shared=self.shared)).detach()
-                differs = ~torch.isclose(y, wanted, rtol=1e-6, atol=1e-8)
-                self._say(
-                    False, "wrong-value",
-                    f"on the same weights {int(differs.sum())} of {y.numel()} outputs differ from those of "
-                    f"relu(F(x) + shortcut), by up to {(y - wanted).abs().max():.2g}.",
-                    "Go through it line by line: convolution, batch norm, ReLU, …, the last batch norm, "
-                    "addition, ReLU." + self._about_extra_layers(),
-                )
+            self._say_wrong_value(y)
             return False
         self._name(found, y)
         return unchanged and not found
 
-    def _about_extra_layers(self) -> str:
+    def _statistics_apart(self) -> bool:
+        places = [b.data_ptr() for _, b in self.block.named_buffers(remove_duplicate=False) if b.numel() > 1]
+        return self._say(
+            len(set(places)) == len(places), "bn-shared",
+            "two batch norms keep their running statistics in the same tensor.",
+            "Each convolution has a batch norm of its own.",
+        )
+
+    def _in_double(self, call: Callable[[], Tensor]) -> Tensor | None:
+        """Run the block on float64; one that has run on float32 and fails now has a type written into it."""
+        hint = "Leave the type of x as it is: no .float(), .half() or dtype=… in the block."
+        try:
+            y = call()
+        except RuntimeError as error:
+            if "dtype" not in str(error) and "type" not in str(error):
+                raise
+            self._say(False, "dtype-changed", f"float64 images raise: {str(error).splitlines()[0]}", hint)
+            return None
+        holds = self._say(y.dtype == torch.float64, "dtype-changed", f"float64 images came out as {y.dtype}.", hint)
+        return y if holds else None
+
+    def _unchanged(self, fed: Tensor, x: Tensor) -> bool:
+        return self._say(
+            torch.equal(fed, x), "input-modified",
+            f"calling it changed {int((fed != x).sum())} of the {fed.numel()} values of its input x.",
+            "x += … and an in-place ReLU on x write into the caller's tensor. "
+            "Write out + x, which makes a new one.",
+        )
+
+    def _repeats(self, y: Tensor) -> bool:
+        """Call the block again and again: what is left out now and then, is seen then."""
+        calls = 1 if "repeats" in self.notes.said else 30
+        self.notes.said.add("repeats")
+        return self._say(
+            all(same(self.block(self.x.clone()), y) for _ in range(calls)), "random-output",
+            "two calls on the same input in training mode give different outputs: it draws random numbers "
+            "(dropout, noise, left-out branches), or keeps something from call to call.",
+            "A residual block has no dropout, and only its running statistics change.",
+        )
+
+    def _nothing_extra(self, y: Tensor) -> bool:
+        """Look at parameters that no such block needs: does changing them change the output?"""
+        mine, wanted = inventory(self.block, self.plan)
+        beyond = mine - wanted
+        shapes = list(self.plan.roles().values())
+        for name, parameter in trained(self.block):
+            known = fit(tuple(parameter.shape), shapes)
+            if self._is_bias(name) or kind(known[0] if known else parameter.shape) not in beyond:
+                continue
+            if known and y is not None and len(key(known[0])) < 2:
+                continue  # as many as a batch norm's: told apart by its role
+            module = self.block.get_submodule(name.rpartition(".")[0])
+            with changed(parameter, 0.3 + torch.rand_like(parameter)):
+                moves = not same(self.block(self.x.clone()), y)
+            if moves and isinstance(module, nn.PReLU):
+                return self._say(False, "wrong-activation", "its activation is PReLU, not ReLU.", "nn.ReLU or F.relu.")
+            if moves:
+                return self._say(
+                    False, "extra-parameters",
+                    f"{name}, of shape {_by(parameter.shape) or 1}, takes part in the output; no such block has it.",
+                    "Convolutions without bias, and batch norms: nothing else is trained.",
+                )
+        return True
+
+    def _say_wrong_value(self, y: Tensor) -> None:
+        # A 1x1 may make the map larger, and another layer make it smaller again.
+        moved = any(c.weight.shape[-1] == 1 and c.after[-1] > c.before[-1] for c in self.watch.calls)
+        sizes = self._sizes_explained() if moved else None
+        if sizes:
+            self._say(False, *sizes, key="sizes")
+            return
+        if self.notes.codes:
+            return
         mine, wanted = inventory(self.block, self.plan)
         extra = mine - wanted
-        return f" It has parameters that no such block needs, of the shapes {_listed(extra)}." if extra else ""
+        if extra and not self._biases():
+            self._say(
+                False, "extra-parameters",
+                f"beyond what such a block needs it has parameters of the shapes {_listed(extra)}.",
+                "Convolutions without bias, and a batch norm behind each: nothing else is trained.",
+            )
+            return
+        right = right_program(self.plan)(self.x, Values(shared=self.shared)).detach()
+        differs = ~torch.isclose(y, right, rtol=1e-6, atol=1e-8)
+        self._say(
+            False, "wrong-value",
+            f"on the same weights {int(differs.sum())} of {y.numel()} outputs differ from those of "
+            f"relu(F(x) + shortcut), by up to {(y - right).abs().max():.2g}.",
+            "Go through it line by line: convolution, batch norm, ReLU, …, the last batch norm, addition, ReLU.",
+        )
 
     def _find_faults(self, y: Tensor) -> tuple[Fault, ...] | None:
         """Return the faults with which the reference gives ``y``: none, one or two; None if it never does."""
-        right = right_program(self.plan)
+        start = time.perf_counter()
 
         def gives_y(program: Program) -> bool:
             try:
@@ -426,21 +550,36 @@ class Look:
             except (RuntimeError, ValueError, IndexError):  # an edit that makes no sense for this plan
                 return False
 
-        if gives_y(right):
-            return ()
+        for plan in self.plans:
+            if gives_y(right_program(plan)):
+                self.plan = plan
+                return ()
+        right = right_program(self.plan)
+        found = None
+        for faults in self._suspects():
+            if self.notes.searched + time.perf_counter() - start > SEARCH:
+                break
+            program = right
+            for fault in faults:
+                program = fault.edit(program)
+            if gives_y(program):
+                found = faults
+                break
+        self.notes.searched += time.perf_counter() - start
+        return found
+
+    def _suspects(self) -> Iterator[tuple[Fault, ...]]:
+        """Yield each fault, then the pairs: of one named before with any, or else of common ones."""
         faults = list(faults_of(self.plan))
-        for fault in faults:
-            if gives_y(fault.edit(right)):
-                return (fault,)
-        known = [fault for fault in faults if fault.key in self.notes.said]
-        common = [fault for fault in faults if fault.common]
-        if self.notes.said - {"bias-before-bn", "input-modified"} and not known:
-            return None  # an earlier block was not understood either
-        pairs = product(known, faults) if known else combinations(common, 2)
-        for pair in pairs:
-            if gives_y(pair[1].edit(pair[0].edit(right))) or gives_y(pair[0].edit(pair[1].edit(right))):
-                return pair
-        return None
+        yield from ((fault,) for fault in faults)
+        if not set(self.notes.codes) - {"bias-before-bn", "input-modified"}:
+            known, others = [fault for fault in faults if fault.common], None
+        else:
+            known = [fault for fault in faults if (fault.key, fault.message) in self.notes.faults]
+            others = faults
+        for one, other in combinations(known, 2) if others is None else product(known, others):
+            yield one, other
+            yield other, one
 
     def _name(self, faults: tuple[Fault, ...], y: Tensor) -> None:
         if not faults:
@@ -453,6 +592,7 @@ class Look:
             "right_below": int((right < shortcut).sum()), "stride": self.plan.stride,
         }  # fmt: skip
         for fault in faults:
+            self.notes.faults.append((fault.key, fault.message))
             self._say(False, fault.code, fault.message.format(**numbers), fault.hint, fault.key)
 
     # thoroughly
@@ -471,15 +611,23 @@ class Look:
 
     def _roles_hold(self, found: Matching) -> bool:
         for name, roles in found.several.items():
-            layers = [role[0] for role in roles]
+            layers = list(dict.fromkeys(role[0] for role in roles))
             code = "conv-shared" if roles[0][1] == "kernel" else "bn-shared"
             what = "kernel" if code == "conv-shared" else "batch norm"
+            where = " and the ".join(layers) if len(layers) > 1 else f"{layers[0]} of {len(roles)} paths"
             return self._say(
-                False, code, f"one {what} ({name}) serves the {' and the '.join(layers)}.",
+                False, code, f"one {what} ({name}) serves the {where}.",
                 "Each convolution is a layer of its own and has a batch norm of its own.",
             )
+        vectors = [name for name in found.biases if not self._is_bias(name)]
+        if not self._say(
+            not vectors, "bias-before-bn",
+            f"{', '.join(vectors)} {'is' if len(vectors) == 1 else 'are'} added before a batch norm, which takes "
+            "the mean away, and any bias with it.", "No bias before a batch norm.",
+        ):
+            return False
         missing = [role for role in self.plan.roles() if role not in found.roles.values()]
-        idle = [name for name in found.idle if not self._is_bias(name)]
+        idle = [name for name in found.idle if name not in found.biases and not self._is_bias(name)]
         if not self._say(
             not idle, "unused-parameters",
             f"the parameters {', '.join(idle)} take no part in the output: a layer is made and never used.",
@@ -499,7 +647,9 @@ class Look:
     def _is_bias(self, name: str) -> bool:
         owner, _, last = name.rpartition(".")
         module = self.block.get_submodule(owner)
-        return isinstance(module, nn.Conv2d | nn.Linear) and last == "bias"
+        if last != "bias" or not isinstance(module, nn.Conv2d | nn.Linear):
+            return False
+        return fit(tuple(module.weight.shape), list(self.plan.roles().values())) is not None
 
     def _loaded(self, roles: dict[str, Role], given: dict[Role, Tensor]) -> nn.Module:
         """Return a new block with the given numbers in their roles."""
@@ -511,25 +661,41 @@ class Look:
 
     def _trains(self, program: Program, roles: dict[str, Role]) -> bool:
         """Compare outputs and gradients in training mode, on two sizes and two batch sizes."""
-        frozen = [name for name, p in self.mine.named_parameters() if not p.requires_grad]
+        frozen = [name for name, p in self.mine.named_parameters() if name in roles and not p.requires_grad]
         if not self._say(
             not frozen, "frozen-parameters", f"{', '.join(frozen)} will not be trained (requires_grad=False).",
             "Leave requires_grad alone.",
         ):
             return False
         high, wide = self.case.size
-        for count, size in ((4, (high, wide)), (5, (wide + 1, high + 2))):
+        for count, size, memory in (
+            (4, (high, wide), torch.contiguous_format), (5, (wide + 1, high + 2), torch.channels_last),
+            (3, (1, 1), torch.contiguous_format),
+        ):  # fmt: skip
             x = 3 * torch.randn(count, self.plan.in_channels, *size, dtype=torch.float64)
+            x = x.contiguous(memory_format=memory)
             mine = x.clone().requires_grad_()
-            y = self.mine(mine * 1)  # not the leaf itself, which torch guards against in-place changes
+            try:
+                y = self.mine(mine * 1)  # not the leaf itself, which torch guards against in-place changes
+            except RuntimeError as error:
+                order = " in channels_last order" * (memory == torch.channels_last)
+                return self._say(
+                    False, "size-written-in", f"{_by(x.shape)} images{order} raise: {str(error).splitlines()[0]}",
+                    "Nothing in the block may depend on the size of the batch or of the image, or on the order "
+                    "in memory (.view does; .reshape and .flatten do not).",
+                )
             theirs = x.clone().requires_grad_()
             for tensor in self.values.given.values():
                 tensor.requires_grad_().grad = None
             wanted = program(theirs, self.values)
             if not self._say(
+                y.shape == wanted.shape, "wrong-shape",
+                f"{_by(x.shape)} became {_by(y.shape)} instead of {_by(wanted.shape)}.",
+                "Nothing in the block may depend on the size of the batch or of the image; squeeze() does.",
+            ) or not self._say(
                 same(y.detach(), wanted.detach()), "wrong-value",
                 f"on {_by(x.shape)} and random parameters the output differs from the reference's"
-                + (f" by up to {(y - wanted).abs().max():.2g}." if y.shape == wanted.shape else f": {_by(y.shape)}."),
+                + (f" by up to {(y - wanted).abs().max():.2g}." if y.shape == wanted.shape else "."),
                 "Nothing in the block may depend on the size of the batch or of the image.",
             ):
                 return False
@@ -558,7 +724,7 @@ class Look:
         pairs = {"x": (mine.grad, theirs.grad)}
         for name, parameter in self.mine.named_parameters():
             if name in roles:
-                pairs[name] = (parameter.grad, self.values.given[roles[name]].grad)
+                pairs[name] = (parameter.grad, _stored(self.values.given[roles[name]].grad, parameter))
         wrong = [name for name, (one, other) in pairs.items() if not _same_gradient(one, other)]
         if not wrong:
             return self._say(True, "gradient-cut", "", "")
@@ -589,21 +755,52 @@ class Look:
         self.mine.eval()
         self.values.training = False
         x = 3 * torch.randn(2, self.plan.in_channels, *self.case.size, dtype=torch.float64)
+        fed = x.clone()
+        y = self.mine(fed.requires_grad_() * 1)
+        wanted = program(x, self.values).detach()
+        if not self._say(
+            y.requires_grad, "gradient-cut", "in evaluation mode no gradient can get through it.",
+            "Whether gradients are recorded is the caller's choice.",
+        ):
+            return False
         with torch.no_grad():
-            y, wanted = self.mine(x.clone()), program(x, self.values)
-            if same(y, wanted):
-                return self._say(
-                    same(self.mine(x[:1].clone()), wanted[:1]), "eval-mode",
-                    "in evaluation mode an image's output depends on the images beside it or before it.",
-                    "nn.BatchNorm2d with its defaults switches to the running statistics by itself.",
-                )
+            fed = x.clone()
+            self.mine(fed)
+            if not self._unchanged(fed, x):
+                return False
+            if same(y.detach(), wanted):
+                return self._one_at_a_time(x, wanted)
+            for fault in faults_of(self.plan):
+                with suppress(RuntimeError, ValueError, IndexError):
+                    if same(y.detach(), fault.edit(program)(x, self.values)):
+                        return self._say(
+                            False, "eval-mode", "in evaluation mode, and only there, "
+                            + _lowered(fault.message.format(
+                                total=y.numel(), negative=int((y < 0).sum()), lowest=float(y.min()),
+                                right_below="some", stride=self.plan.stride)),
+                            fault.hint,
+                        )  # fmt: skip
         return self._say(
             False, "eval-mode",
-            "in evaluation mode, after two training steps, the output differs from the reference's by up to "
-            f"{(y - wanted).abs().max():.2g}, though in training mode it is right: the running statistics are "
-            "not used, or not moved by a tenth at each step (momentum=0.1).",
-            "nn.BatchNorm2d with its defaults, each used once, and block.eval() left to the caller.",
-            )
+            "in evaluation mode, after a few training steps, the output differs from the reference's by up to "
+            f"{(y - wanted).abs().max():.2g}, though in training mode it is right. The running statistics are not "
+            "used there, or not moved by a tenth at each step (momentum=0.1), or the block does something else.",
+            "nn.BatchNorm2d with its defaults, each used once, and train() and eval() left to the caller.",
+        )
+
+    def _one_at_a_time(self, x: Tensor, wanted: Tensor) -> bool:
+        one, right = self.mine(x[:1].clone()), wanted[:1]
+        if not self._say(
+            one.shape == right.shape, "wrong-shape",
+            f"one image alone, {_by(x[:1].shape)}, became {_by(one.shape)} instead of {_by(right.shape)}.",
+            "squeeze() takes away the batch's axis as well when there is one image.",
+        ):
+            return False
+        return self._say(
+            same(one, right), "eval-mode",
+            "in evaluation mode an image's output depends on the images beside it or before it.",
+            "nn.BatchNorm2d with its defaults switches to the running statistics by itself.",
+        )
 
     def _survives_saving(self) -> bool:
         other = self._fresh().double()
@@ -627,20 +824,39 @@ class Look:
 
 
 def _other_projections(plan: Plan) -> Iterator[Variant]:
-    for size in (3, 2, 5) if plan.projection else ():
+    if plan.projection is None:
+        return
+    for size in (3, 2, 5):
         yield (
             "projection-kernel", f"the convolution on the shortcut is {size}x{size}, not 1x1.",
             "The projection mixes channels at each position by itself: a 1×1 convolution.",
             replace(plan, projection=replace(plan.projection, size=size)),
         )  # fmt: skip
+    for groups in (2, 4, 8, 16):
+        if plan.in_channels % groups == plan.out_channels % groups == 0 and plan.in_channels > groups:
+            yield (
+                "projection-grouped", f"the projection is a grouped convolution, in {groups} groups.",
+                "The 1×1 on the shortcut sees all channels.",
+                replace(plan, projection=replace(plan.projection, groups=groups)),
+            )  # fmt: skip
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _stored(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
+    """Return a role's gradient in the form in which the block keeps the parameter."""
+    if gradient is None:
+        return None
+    found = fit(tuple(parameter.shape), [tuple(gradient.shape)])
+    return found[1](gradient) if found else gradient.reshape(parameter.shape)
 
 
 def _same_gradient(one: Tensor | None, other: Tensor | None) -> bool:
     if one is None or other is None:
         return (one is None or not one.any()) and (other is None or not other.any())
-    return same(one.reshape(-1), other.reshape(-1)) or (
-        one.dim() == 2 and same(one.T.reshape(-1), other.reshape(-1))
-    )
+    return same(one, other)
 
 
 def _kernels(shapes: Counter) -> Counter:

@@ -22,7 +22,8 @@ class Layer:
     """One convolution and the batch norm behind it.
 
     ``parts`` above 1: the kernel is stored in so many pieces, as in ResNeXt's separate paths,
-    which side by side along the axis ``cut`` (0: outputs, 1: inputs) make the whole.
+    which side by side along the axis ``cut`` (0: outputs, 1: inputs) make the whole. The batch
+    norm may be stored in pieces, too, ``norm_parts`` of them.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Layer:
     groups: int = 1
     parts: int = 1
     cut: int = 0
+    norm_parts: int = 1
 
     @property
     def kernel(self) -> tuple[int, int, int, int]:
@@ -43,12 +45,10 @@ class Layer:
         """Yield each parameter's role and shape."""
         shape = list(self.kernel)
         shape[self.cut] //= self.parts
-        channels, vectors = self.out_channels, 1
-        if self.cut == 0:
-            channels, vectors = channels // self.parts, self.parts
+        channels = self.out_channels // self.norm_parts
         for part in range(self.parts):
             yield (self.name, "kernel", part), tuple(shape)
-        for part in range(vectors):
+        for part in range(self.norm_parts):
             yield (self.name, "gain", part), (channels,)
             yield (self.name, "shift", part), (channels,)
 
@@ -107,8 +107,11 @@ class Plan:
 
     def _ways(self, index: int, groups: int) -> list[Layer]:
         layer = self.branch[index]
-        cut = 1 if index == len(self.branch) - 1 else 0
-        return [layer, replace(layer, parts=groups, cut=cut)]
+        if index == len(self.branch) - 1:  # the paths' last outputs are added: one batch norm
+            return [layer, replace(layer, parts=groups, cut=1)]
+        return [
+            replace(layer, parts=parts, norm_parts=norms) for parts in (1, groups) for norms in (1, groups)
+        ]
 
 
 def key(shape) -> tuple[int, ...]:

@@ -66,11 +66,10 @@ class Values:
 
     def vector(self, layer: Layer, kind: str, channels: int) -> Tensor:
         """Return the gain or the shift of the batch norm behind a layer."""
-        parts = layer.parts if layer.cut == 0 else 1
+        parts = layer.norm_parts
         if parts == 1:
             return self.get((layer.name, kind, 0), (channels,))
-        pieces = [self.get((layer.name, kind, part), (channels // parts,)) for part in range(parts)]
-        return torch.cat(pieces)
+        return torch.cat([self.get((layer.name, kind, part), (channels // parts,)) for part in range(parts)])
 
     def track(self, name: str, x: Tensor) -> None:
         """Move a batch norm's running statistics towards those of ``x``."""
@@ -106,6 +105,9 @@ NORMS = {
     "group 2": lambda x: F.group_norm(x, 2, eps=EPS),
     "group 4": lambda x: F.group_norm(x, 4, eps=EPS),
     "group 8": lambda x: F.group_norm(x, 8, eps=EPS),
+    "channels / 2": lambda x: F.group_norm(x, max(1, x.shape[1] // 2), eps=EPS),
+    "channels / 4": lambda x: F.group_norm(x, max(1, x.shape[1] // 4), eps=EPS),
+    "channels / 8": lambda x: F.group_norm(x, max(1, x.shape[1] // 8), eps=EPS),
     "channels": lambda x: F.layer_norm(x.movedim(1, -1), (x.shape[1],), eps=EPS).movedim(-1, 1),
 }
 
@@ -115,6 +117,8 @@ ACTIVATIONS = {
     "LeakyReLU": F.leaky_relu,
     "LeakyReLU(0.1)": lambda x: F.leaky_relu(x, 0.1),
     "LeakyReLU(0.2)": lambda x: F.leaky_relu(x, 0.2),
+    "LeakyReLU(0.3)": lambda x: F.leaky_relu(x, 0.3),
+    "Mish": F.mish,
     "GELU": F.gelu,
     "SiLU": F.silu,
     "ELU": F.elu,
@@ -139,7 +143,11 @@ class Conv:
 
     def __call__(self, x: Tensor, values: Values) -> Tensor:
         padding = self.dilation * (self.layer.size // 2)
-        if self.padding_mode != "zeros":
+        if self.padding_mode == "same":  # TensorFlow's: what is missing, the odd one behind
+            lacking = [max(0, (-(-n // self.stride) - 1) * self.stride + self.layer.size - n) for n in x.shape[2:]]
+            x = F.pad(x, [w for n in reversed(lacking) for w in (n // 2, n - n // 2)])
+            padding = 0
+        elif self.padding_mode != "zeros":
             x, padding = F.pad(x, [padding] * 4, mode=self.padding_mode), 0
         kernel = values.kernel(self.layer)
         return F.conv2d(x, kernel, None, self.stride, padding, self.dilation, self.layer.groups)

@@ -9,10 +9,11 @@ the same way is its role.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, islice
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -28,26 +29,61 @@ def same(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().max() <= 1e-8 * (1 + other.abs().max()))
 
 
+Shape = tuple[int, ...]
+
+
+def fit(shape: Shape, wanted: Iterable[Shape]) -> tuple[Shape, Callable[[Tensor], Tensor]] | None:
+    """Return which of the wanted shapes a parameter of this shape can hold, and how it is stored.
+
+    A 1x1 kernel may be a matrix, either way round; a kernel may stand as (height, width, in, out),
+    or with its axes run together or apart, as F.unfold and separate groups have them.
+    """
+    wanted = sorted(set(wanted))
+    for shape_ in wanted:
+        if key(shape_) == key(shape):
+            return shape_, lambda values: values.reshape(shape)
+    for shape_ in wanted:
+        if len(key(shape_)) == 2 and key(shape_)[::-1] == key(shape):
+            return shape_, lambda values: values.reshape(key(shape)[::-1]).T.reshape(shape)
+        if len(shape_) == 4 and tuple(shape) == (*shape_[2:], shape_[1], shape_[0]):
+            return shape_, lambda values: values.permute(2, 3, 1, 0)
+        if (
+            len(shape_) == 4 and len(shape) in (2, 5) and prod(shape) == prod(shape_) and shape_[2] > 1
+            and (shape[0] == shape_[0] or shape[0] * shape[1] == shape_[0])
+        ):  # fmt: skip
+            return shape_, lambda values: values.reshape(shape)
+    return None
+
+
 def place(parameter: nn.Parameter, values: Tensor) -> None:
     """Write values into a parameter, whatever shape it has for them."""
-    if key(parameter.shape) != key(values.shape):
-        values = values.reshape(key(values.shape)).T
+    found = fit(tuple(parameter.shape), [tuple(values.shape)])
     with torch.no_grad():
-        parameter.copy_(values.reshape(parameter.shape))
+        parameter.copy_((found[1](values) if found else values.reshape(parameter.shape)).detach())
+
+
+def trained(block: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters by name, without vectors that are not trained: those hold statistics."""
+    return [(n, p) for n, p in block.named_parameters() if p.requires_grad or len(key(p.shape)) > 1]
 
 
 def inventory(block: nn.Module, plan: Plan) -> tuple[Counter, Counter]:
     """Count the parameters by shape: those that the block has, those that the plan asks for."""
-    mine = Counter(kind(parameter.shape) for parameter in block.parameters())
-    return mine, Counter(kind(shape) for shape in plan.roles().values())
+    wanted = list(plan.roles().values())
+    mine = Counter()
+    for _, parameter in trained(block):
+        found = fit(tuple(parameter.shape), wanted)
+        mine[kind(found[0] if found else parameter.shape)] += 1
+    return mine, Counter(map(kind, wanted))
 
 
 def level(block: nn.Module, plan: Plan, shared: Values) -> None:
     """Give all parameters of one shape the same numbers; those of no use to the plan keep theirs."""
-    wanted = {kind(shape) for shape in plan.roles().values()}
-    for parameter in block.parameters():
-        if kind(parameter.shape) in wanted:
-            place(parameter, shared.of_shape(tuple(parameter.shape)))
+    wanted = list(plan.roles().values())
+    for _, parameter in trained(block):
+        found = fit(tuple(parameter.shape), wanted)
+        if found:
+            place(parameter, shared.of_shape(found[0]))
 
 
 @dataclass
@@ -55,13 +91,15 @@ class Matching:
     """What was found out about a block's parameters, by their names.
 
     ``several`` holds parameters that play more than one role: a layer that is used twice.
-    ``unknown`` move the output as no role does.
+    ``unknown`` move the output as no role does; ``biases`` move it in evaluation mode only, because
+    a batch norm subtracts them from its batch.
     """
 
     roles: dict[str, Role] = field(default_factory=dict)
     idle: list[str] = field(default_factory=list)
     several: dict[str, tuple[Role, ...]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    biases: list[str] = field(default_factory=list)
 
 
 def match(block: nn.Module, plan: Plan, program: Program, shared: Values, x: Tensor) -> Matching:
@@ -77,10 +115,12 @@ def match(block: nn.Module, plan: Plan, program: Program, shared: Values, x: Ten
     with torch.no_grad():
         still = program(x, Values(shared=shared))
         outputs = {role: moved(role) for role in wanted}
-        for name, parameter in block.named_parameters():
-            with changed(parameter, steps.of_shape(tuple(parameter.shape)) / 2):
+        for name, parameter in trained(block):
+            shape = tuple(parameter.shape)
+            known, stored = fit(shape, wanted.values()) or (shape, lambda values: values)
+            with changed(parameter, stored(steps.of_shape(known) / 2)):
                 y = block(x.clone())
-            like = [role for role in wanted if kind(wanted[role]) == kind(parameter.shape)]
+            like = [role for role in wanted if kind(wanted[role]) == kind(known)]
             free = [role for role in like if role not in found.roles.values()]
             role = next((role for role in free if same(y, outputs[role])), None)
             if role:
@@ -93,12 +133,21 @@ def match(block: nn.Module, plan: Plan, program: Program, shared: Values, x: Ten
                     found.several[name] = several
                 else:
                     found.unknown.append(name)
+        block.eval()
+        still = block(x.clone())
+        for name, parameter in trained(block):
+            if name in found.idle and len(key(parameter.shape)) < 2:
+                with changed(parameter, torch.ones_like(parameter)):
+                    if not same(block(x.clone()), still):
+                        found.biases.append(name)
+        block.train()
     return found
 
 
 def _sets(roles: list[Role]) -> Iterator[tuple[Role, ...]]:
-    for size in range(2, min(len(roles), 4) + 1):
-        yield from combinations(roles, size)
+    yield tuple(roles)
+    for size in range(2, min(len(roles), 4)):
+        yield from islice(combinations(roles, size), 60)
 
 
 @contextmanager

@@ -21,11 +21,15 @@ def materialised(block: nn.Module, channels: int) -> nn.Module:
 
 
 class Call(NamedTuple):
-    """One call of a convolution: its weight, and the shapes before and after it."""
+    """One call of a convolution: its weight, and the shapes before and after it.
+
+    ``first``: no convolution stands between the block's input and this one.
+    """
 
     weight: Tensor
     before: tuple[int, ...]
     after: tuple[int, ...]
+    first: bool
 
     def __str__(self) -> str:
         out_channels, in_channels, size = self.weight.shape[:3]
@@ -42,6 +46,7 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.calls: list[Call] = []
         self.clash: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        self._behind: dict[int, Tensor] = {}  # what a convolution has had a part in, kept alive
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         given = kwargs or {}
@@ -52,10 +57,17 @@ class Watch(TorchFunctionMode):
             if len(tensors) == 2 and ("must match" in str(error) or "broadcast" in str(error)):
                 self.clash = tuple(tensors[0].shape), tuple(tensors[1].shape)
             raise
-        if func in (torch.conv2d, torch.convolution):
+        convolves = func in (torch.conv2d, torch.convolution)
+        inputs = [*args, *given.values()]
+        behind = any(id(t) in self._behind for one in inputs for t in (one if isinstance(one, list | tuple) else [one]))
+        if convolves:
             x = args[0] if args else given["input"]
             weight = args[1] if len(args) > 1 else given["weight"]
-            self.calls.append(Call(weight, tuple(x.shape), tuple(result.shape)))
+            self.calls.append(Call(weight, tuple(x.shape), tuple(result.shape), not behind))
+        if behind or convolves:
+            for made in result if isinstance(result, list | tuple) else [result]:
+                if isinstance(made, Tensor):
+                    self._behind[id(made)] = made
         return result
 
     def unregistered(self, block: nn.Module) -> list[Call]:
