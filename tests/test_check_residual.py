@@ -3,6 +3,8 @@
 ``block`` writes a basic block or a bottleneck as a learner might; each case changes one thing in it.
 """
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -713,3 +715,95 @@ def test_the_check_is_quick_on_a_block_that_it_cannot_explain():
     start = time.perf_counter()
     judge(block)
     assert time.perf_counter() - start < 10
+
+
+# --- ResNeXt's block: one function, many ways to store it
+
+
+class PathsOf(nn.Module):
+    """ResNeXt's block from paths; ``form`` says what of it is stored path by path."""
+
+    def __init__(
+        self, in_channels, planes, stride=1, downsample=None, groups=1, base_width=64, version="v1.5", form="early"
+    ):  # fmt: skip
+        super().__init__()
+        one, out, self.groups, self.form = int(planes * base_width / 64), 4 * planes, groups, form
+        width = one * groups
+        first, second = (stride, 1) if version == "v1" else (1, stride)
+
+        def conv(c, d, k, s, g=1):
+            return nn.Conv2d(c, d, k, s, k // 2, groups=g, bias=False)
+
+        split = form in ("early", "all", "norms outside")
+        self.one = nn.ModuleList([conv(in_channels, one, 1, first) for _ in range(groups)]) if split else conv(
+            in_channels, width, 1, first)
+        whole = form == "norm parts"
+        self.two = conv(width, width, 3, second, groups) if whole else nn.ModuleList(
+            [conv(one, one, 3, second) for _ in range(groups)])
+        last = form in ("all", "norms outside")
+        self.three = nn.ModuleList([conv(one, out, 1, 1) for _ in range(groups)]) if last else conv(width, out, 1, 1)
+        inside = form in ("early", "all")
+        self.n1 = nn.ModuleList([nn.BatchNorm2d(one) for _ in range(groups)]) if inside else nn.BatchNorm2d(width)
+        apart = inside or whole
+        self.n2 = nn.ModuleList([nn.BatchNorm2d(one) for _ in range(groups)]) if apart else nn.BatchNorm2d(width)
+        self.n3 = nn.BatchNorm2d(out)
+        if downsample is None and (stride != 1 or in_channels != out):
+            downsample = nn.Sequential(nn.Conv2d(in_channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+        self.downsample = downsample
+
+    def each(self, layers, pieces):
+        if isinstance(layers, nn.ModuleList):
+            return [layer(piece) for layer, piece in zip(layers, pieces, strict=True)]
+        return list(layers(torch.cat(pieces, 1)).chunk(self.groups, 1))
+
+    def forward(self, x):
+        g = self.groups
+        if isinstance(self.one, nn.ModuleList):
+            pieces = [layer(x) for layer in self.one]
+        else:
+            pieces = list(self.one(x).chunk(g, 1))
+        pieces = [F.relu(piece) for piece in self.each(self.n1, pieces)]
+        pieces = [F.relu(piece) for piece in self.each(self.n2, self.each(self.two, pieces))]
+        if isinstance(self.three, nn.ModuleList):
+            out = sum(layer(piece) for layer, piece in zip(self.three, pieces, strict=True))
+        else:
+            out = self.three(torch.cat(pieces, 1))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return F.relu(self.n3(out) + shortcut)
+
+
+@pytest.mark.parametrize("form", ["early", "all", "norms outside", "norm parts", "second"])
+def test_every_form_of_resnexts_block_passes(form):
+    report = check.resnext_block(partial(PathsOf, form=form))
+    assert report.passed, report
+
+
+class Defaults(PathsOf):
+    def __init__(self, in_channels, planes, stride=1, downsample=None, groups=1, base_width=64, version="v1"):
+        super().__init__(in_channels, planes, stride, downsample, groups, base_width, version)
+
+
+class TwoAtMost(PathsOf):
+    def __init__(self, in_channels, planes, stride=1, *args, **options):
+        super().__init__(in_channels, planes, min(stride, 2), *args, **options)
+
+
+class KeepsItHidden(PathsOf):
+    def __init__(self, in_channels, planes, stride=1, downsample=None, *args, **options):
+        super().__init__(in_channels, planes, stride, downsample, *args, **options)
+        if downsample is not None:
+            self.kept = [self.downsample]
+            self.downsample = None
+
+    def forward(self, x):
+        if hasattr(self, "kept"):
+            self.__dict__["downsample"] = self.kept[0].to(x.dtype)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("block", "code"), [(Defaults, "stride-wrong-conv"), (TwoAtMost, None), (KeepsItHidden, "unregistered-layers")]
+)
+def test_wrong_blocks_of_resnext_do_not_pass(block, code):
+    found = codes(check.resnext_block(block))
+    assert found and (code is None or found[0] == code)

@@ -92,9 +92,9 @@ def judge(
         if not {"no-shortcut", "no-branch"} & set(notes.codes):
             _survey_projections(looks, notes)
         for look in looks:
-            if look.plan.projection is not None and look.agrees_on_the_projection():
-                if not (look.case.handed and notes.codes):
-                    look.all_holds()
+            later = look.plan.projection is not None and not (look.case.handed and notes.codes)
+            if later and look.agrees_on_the_projection():
+                look.all_holds()
         if trouble is not None and not notes.codes:
             raise trouble
     return not notes.codes
