@@ -145,8 +145,11 @@ class ListStage(nn.Module):
         return x
 
 
-def test_right_stages_pass():
-    assert check.make_stage(stage_loop).passed
+@pytest.mark.parametrize(
+    "maker", [stage_loop, lambda c, m, n, stride=2: nn.Sequential(nn.Sequential(*stage_loop(c, m, n, stride)))]
+)
+def test_right_stages_pass(maker):
+    assert check.make_stage(maker).passed
 
 
 @pytest.mark.parametrize(
@@ -160,6 +163,16 @@ def test_right_stages_pass():
             lambda c, m, n, s=2: nn.Sequential(ConvBlock(c, m, s), *[ConvBlock(4 * m, m, s) for _ in range(n - 1)]),
             "stride-in-every-block",
         ),
+        (lambda c, m, n, s=2: nn.Sequential(*stage_loop(c, m, n, s), nn.Dropout(0.2)), "random-output"),
+        (lambda c, m, n, s=2: stage_loop(c, m, n, s).eval(), "left-in-eval"),
+        (lambda c, m, n, s=2: stage_loop(c, m, n, min(s, 2)), "stride-fixed"),
+        (lambda c, m, n, s=1: stage_loop(c, m, n, s), "wrong-default"),
+        (lambda c, m, n, s=2: stage_loop(c, m, n, s).requires_grad_(False), "not-trained"),
+        (lambda c, m, n, s=2: nn.Sequential(ConvBlock(c, m, s), *[ConvBlock(4 * m, m, 1) for _ in range(n - 1)]),
+         "conv-blocks-only"),
+        (lambda c, m, n, s=2: nn.ModuleList(stage_loop(c, m, n, s)), "not-callable"),
+        (lambda c, m, n, s=2: list(stage_loop(c, m, n, s)), "not-a-module"),
+        (lambda c, m, n, s=2: nn.Sequential(*stage_loop(c, m, n, s), nn.Sigmoid()), "wrong-value"),
     ],
 )
 def test_wrong_stages_are_named(maker, code):

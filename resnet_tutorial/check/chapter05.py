@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..blocks import IdentityBlock
+from ..blocks import ConvBlock, IdentityBlock
 from ..solutions.chapter05 import make_stage, plan_blocks
 from . import residual
 from .core import Expectations, exercise
+from .networks import Network, Variant, judge_network
 
 
 def _by(shape) -> str:
@@ -108,51 +109,45 @@ def _other_conv_blocks(plan: residual.Plan) -> Iterator[residual.Variant]:
     solution="resnet_tutorial.solutions.chapter05:make_stage",
 )
 def check_make_stage(stage_maker, expect):
-    """Shapes, number of blocks, registration, independence, and stride in the first block only."""
-    stage = stage_maker(16, 8, 3, 2)
-    if not _expect_module(expect, stage, "make_stage(16, 8, 3, 2)"):
-        return
-    parameters = list(stage.parameters())
-    if not expect(
-        parameters, "no-parameters", "The stage has no parameters: its blocks are not registered.",
-        hint="A Python list hides modules; return nn.Sequential(*blocks).",
-    ):
-        return
-    x = torch.randn(2, 16, 12, 12)
-    y = stage(x)
-    side = y.shape[-1] if isinstance(y, Tensor) else None
-    code = "stride-in-every-block" if side == 2 else "stride-missing" if side == 12 else "wrong-shape"
-    if not expect(
-        isinstance(y, Tensor) and tuple(y.shape) == (2, 32, 6, 6), code,
-        f"make_stage(16, 8, 3, 2) turned {_by(x.shape)} into {_by(y.shape)}, not 2 x 32 x 6 x 6.",
-        hint="Only the first block takes the stride; the others keep the size.",
-    ):
-        return
-    for arguments in ((16, 8, 3, 2), (16, 4, 1, 1), (8, 4, 5, 2)):
-        found = sum(p.numel() for p in stage_maker(*arguments).parameters())
-        right = make_stage(*arguments)
-        expected = sum(p.numel() for p in right.parameters())
-        one = sum(p.numel() for p in right[-1].parameters())
-        first = sum(p.numel() for p in right[0].parameters())
-        if arguments[2] > 2 and found == first + one:
-            code, hint = "shared-block", "[block] * n is n times one block; make each in a comprehension."
-        elif found == expected + one:
-            code, hint = "wrong-count", "blocks counts the Conv block as well: blocks - 1 Identity blocks."
-        elif found == expected - one:
-            code, hint = "wrong-count", "blocks - 1 Identity blocks follow the Conv block."
-        else:
-            code, hint = "wrong-parameters", "One ConvBlock, then IdentityBlocks on 4 x mid_channels."
-        if not expect(
-            found == expected, code,
-            f"make_stage{arguments} has {found:,} parameters, not {expected:,}.", hint=hint,
-        ):
-            return
-    y.sum().backward()
-    idle = sum(p.grad is None for p in parameters)
-    expect(
-        idle == 0, "unused-block", f"{idle} of {len(parameters)} parameters take no part in the output.",
-        hint="Every block is called once, one after another.",
-    )
+    """Blocks, registration, shapes at three strides, values, gradients, and the default."""
+    stages = []
+    for in_channels, mid, blocks, stride in ((16, 8, 3, 2), (16, 4, 1, 1), (8, 4, 5, 3)):
+        arguments = (in_channels, mid, blocks, stride)
+        stages.append(Network(
+            f"make_stage{arguments}", partial(stage_maker, *arguments), partial(make_stage, *arguments),
+            partial(_stage_variants, *arguments), (12, 13), in_channels, "outputs",
+        ))  # fmt: skip
+    if judge_network(stages, expect):
+        side = stage_maker(16, 4, 2)(torch.randn(2, 16, 8, 8)).shape[-1]
+        expect(
+            side == 4, "wrong-default", f"make_stage(16, 4, 2), without a stride, made {side} pixels of 8, not 4.",
+            hint="The default stands in the signature: stride=2.",
+        )  # fmt: skip
+
+
+def _stage_variants(in_channels: int, mid: int, blocks: int, stride: int) -> Iterator[Variant]:
+    out = 4 * mid
+
+    def build(count: int = blocks, first: int = stride, rest: type = IdentityBlock) -> nn.Module:
+        more = [rest(out, mid) if rest is IdentityBlock else rest(out, mid, 1) for _ in range(count - 1)]
+        return nn.Sequential(ConvBlock(in_channels, mid, first), *more)
+
+    every = [(in_channels if not index else out) for index in range(blocks)]
+    yield ("wrong-count", "It has one Identity block too many.",
+           "blocks counts the Conv block as well: blocks - 1 Identity blocks.", partial(build, blocks + 1))
+    if blocks > 1:
+        yield ("wrong-count", "It has one Identity block too few.",
+               "blocks - 1 Identity blocks follow the Conv block.", partial(build, blocks - 1))
+        yield ("shared-block", "The Identity blocks are one and the same block.",
+               "[block] * n is n times one block; make each in a comprehension.",
+               lambda: nn.Sequential(ConvBlock(in_channels, mid, stride), *[IdentityBlock(out, mid)] * (blocks - 1)))
+        yield ("stride-in-every-block", "Every block has the stride.", "Conv blocks only where the shape changes.",
+               lambda: nn.Sequential(*[ConvBlock(c, mid, stride) for c in every]))
+        yield ("conv-blocks-only", "Every block is a Conv block.", "One ConvBlock, then IdentityBlocks.",
+               partial(build, rest=ConvBlock))
+    for wrong in {1, 2} - {stride}:
+        yield ("stride-missing" if wrong == 1 else "stride-fixed", f"The first block has stride {wrong}.",
+               "Hand the stride to the Conv block.", partial(build, first=wrong))
 
 
 @exercise(

@@ -268,15 +268,14 @@ def catalog() -> dict[str, Exercise]:
     return dict(sorted(_REGISTRY.items(), key=lambda item: (item[1].chapter, item[1].number)))
 
 
-def _learners_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """Return the innermost frame outside this package and outside installed libraries."""
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        path = frame.filename
-        inside = path.startswith(str(_PACKAGE)) and "solutions" not in path
-        if not inside and "site-packages" not in path and "importlib" not in path:
-            return frame
-    return None
+def learners_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the frames outside this package and outside installed libraries, the innermost last."""
+    frames = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        inside = frame.filename.startswith(str(_PACKAGE)) and "solutions" not in frame.filename
+        if not inside and "site-packages" not in frame.filename and "importlib" not in frame.filename:
+            frames.append(frame)
+    return frames
 
 
 def _is_untouched_stub(error: NotImplementedError) -> bool:
@@ -286,7 +285,7 @@ def _is_untouched_stub(error: NotImplementedError) -> bool:
 
 def _explain(error: Exception) -> tuple[str, str, str]:
     """Return code, message and hint for an exception that got out of a check."""
-    if _learners_frame(error) is not None:
+    if learners_frames(error):
         return "raised", _describe(error), _hint(error)
     reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
     if isinstance(error, TypeError) and "argument" in str(error):
@@ -319,8 +318,8 @@ def _hint(error: Exception) -> str:
 def _describe(error: Exception) -> str:
     """Return one sentence: what was raised, and at which line of the learner's code."""
     text = f"Your code raised {type(error).__name__}: {str(error).strip() or 'no message'}"
-    frame = _learners_frame(error)
-    if frame is None:
-        return text
-    line = frame.line or linecache.getline(frame.filename, frame.lineno or 0).strip()
-    return f"{text} (in {frame.name}, line {frame.lineno}: {line})"
+    places = []
+    for frame in learners_frames(error)[-3:]:
+        line = frame.line or linecache.getline(frame.filename, frame.lineno or 0).strip()
+        places.append(f"in {frame.name}, line {frame.lineno}: {line}")
+    return f"{text} ({'; called '.join(reversed(places))})" if places else text

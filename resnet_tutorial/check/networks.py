@@ -1,4 +1,4 @@
-"""The judge of whole networks: the CIFAR ResNet, ResNeXt.
+"""The judge of whole networks and of stages: the CIFAR ResNet, ResNeXt, a stage of bottlenecks.
 
 Both networks, the learner's and the book's, get the same numbers in all parameters of one shape, so
 that names and the order of registration do not matter. Where they differ, the book's network is
@@ -37,6 +37,7 @@ class Network:
     variants: Callable[[], Iterable[Variant]]
     size: tuple[int, int]
     channels: int = 3
+    gives: str = "logits"
 
 
 def judge_network(networks: Sequence[Network], expect) -> bool:
@@ -71,6 +72,15 @@ class _Look:
         if not self._say(
             isinstance(made, nn.Module), "not-a-module", f"it is a {type(made).__name__}, not an nn.Module.",
             "class …(nn.Module), with super().__init__() first.",
+        ):
+            return False
+        if not self._say(
+            not isinstance(made, nn.ModuleList | nn.ModuleDict), "not-callable",
+            f"it is an nn.{type(made).__name__}, which keeps modules but does not run them.",
+            "nn.Sequential(*blocks) runs them one after the other.",
+        ) or not self._say(
+            all(module.training for module in made.modules()), "left-in-eval", "it comes in evaluation mode.",
+            "Leave the mode to whoever uses it: no .eval() in here.",
         ):
             return False
         self.mine = self._levelled(materialised(made, self.network.channels))
@@ -110,7 +120,8 @@ class _Look:
 
     def _shapes_hold(self) -> bool:
         high, wide = self.network.size
-        for number, (count, size) in enumerate(((2, (high, wide)), (1, (high, wide)), (3, (high + 9, wide - 5)))):
+        settings = ((2, (high, wide)), (1, (high, wide)), (3, (high + 9, wide - 5)))
+        for number, (count, size) in enumerate(settings):
             x = self._images(count, size)
             wanted = tuple(self.right.eval()(x).shape)
             try:
@@ -118,22 +129,29 @@ class _Look:
             except RuntimeError as error:
                 if not number:
                     raise
+                pools = number == 2 and self.network.gives == "logits"
                 return self._say(
                     False, "fixed-size" if number == 2 else "fixed-batch",
                     f"{count} image{'s' * (count > 1)} of {size[0]} x {size[1]} raised: {_first_line(error)}",
                     "Pool to one position whatever the size: x.mean((2, 3)) or nn.AdaptiveAvgPool2d(1)."
-                    if number == 2 else "Nothing may depend on how many images there are.",
+                    if pools else "Nothing may depend on how many images there are, or on their size.",
                 )
             if not self._say(
                 isinstance(y, Tensor), "wrong-type", f"it returned a {type(y).__name__}, not a tensor.",
                 "The last line of forward returns the logits.",
-            ) or not self._say(
-                tuple(y.shape) == wanted, "wrong-shape",
-                f"{_by(x.shape)} became {_by(y.shape)} instead of {_by(wanted)}.",
-                "One row of logits for each image: pool, flatten from dimension 1, linear layer.",
             ):
                 return False
+            if tuple(y.shape) != wanted:
+                seen = f"{_by(x.shape)} became {_by(y.shape)} instead of {_by(wanted)}."
+                alike = (v for v in self.network.variants() if not self._computes_something_else(v))
+                code, message, hint = next(alike, ("wrong-shape", "", self._shape_hint()))[:3]
+                return self._say(False, code, f"{seen} {message[:1].upper()}{message[1:]}".rstrip(), hint)
         return True
+
+    def _shape_hint(self) -> str:
+        if self.network.gives == "logits":
+            return "One row of logits for each image: pool, flatten from dimension 1, linear layer."
+        return "Print the shape behind each block."
 
     def _values_hold(self) -> bool:
         x = self._images(3, self.network.size)
@@ -163,9 +181,10 @@ class _Look:
                     return self._say(False, code, message, hint)
         return self._say(
             False, "wrong-value",
-            f"with the same weights its logits differ from the book's by up to {(y - wanted).abs().max():.2g}, "
-            f"where the largest is {wanted.abs().max():.2g}.",
-            "Stem, stages, head, one after the other. Compare shapes stage by stage with trace(network).",
+            f"with the same weights its {self.network.gives} differ from the book's by up to "
+            f"{(y - wanted).abs().max():.2g}, where the largest is {wanted.abs().max():.2g}.",
+            "One part after the other. Compare the shapes with trace(…), and look at what stands between "
+            "the parts.",
         )
 
     def _learns(self) -> bool:
@@ -182,7 +201,7 @@ class _Look:
             "Use every layer, and leave requires_grad, .detach() and torch.no_grad() alone.",
         ) or not self._say(
             slopes[0] is not None and same(slopes[0], slopes[1]), "gradient-cut",
-            "the logits are right, but the gradient at the images is not.",
+            f"the {self.network.gives} are right, but the gradient at the input is not.",
             "Leave out .detach(), .data and torch.no_grad().",
         ):
             return False
@@ -190,7 +209,7 @@ class _Look:
             y, wanted = self.mine.eval()(x.clone()), self.right.eval()(x)
         return self._say(
             same(y, wanted), "eval-mode",
-            "in evaluation mode, after the same steps, its logits differ from the book's.",
+            f"in evaluation mode, after the same steps, its {self.network.gives} differ from the book's.",
             "nn.BatchNorm2d with its default settings, and no block left in another mode.",
         )
 
