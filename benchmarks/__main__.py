@@ -1,9 +1,10 @@
 """`make bench`: how fast the project is, as ratios inside one run on this machine.
 
-    python -m benchmarks [networks] [training] [choices] [tracing] [--repeats N] [--json FILE]
+    python -m benchmarks [networks] [training] [choices] [tracing] [checks] [--repeats N] [--json FILE]
 
 networks: forward and backward beside torchvision's; training: images a second beside the usual
-loop; choices: what each choice of the training engine gains; tracing: `trace` beside torchinfo.
+loop; choices: what each choice of the training engine gains; tracing: `trace` beside torchinfo; checks: seconds of
+the exercises' checks.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import choices, networks, plain_loop, tracing
+from benchmarks import checks, choices, networks, plain_loop, tracing
 from resnet_tutorial.train.precision import describe_device
 from resnet_tutorial.train.record import machine, versions
 
@@ -23,6 +24,7 @@ PARTS = {
     "training": plain_loop.measure,
     "choices": choices.measure,
     "tracing": tracing.measure_all,
+    "checks": checks.measure,
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,13 +173,12 @@ class _Look:
             ):
                 return False
             for code, message, hint, build in self.network.variants():
-                wrong = self._levelled(build())
-                try:
-                    found = _inventory(wrong) == _inventory(self.mine) and same(y, wrong(x))
-                except RuntimeError:
-                    found = False
-                if found:
-                    return self._say(False, code, message, hint)
+                wrong = build()
+                if _inventory(wrong) != _inventory(self.mine):
+                    continue
+                with suppress(RuntimeError):
+                    if same(y, self._levelled(wrong)(x)):
+                        return self._say(False, code, message, hint)
         return self._say(
             False, "wrong-value",
             f"with the same weights its {self.network.gives} differ from the book's by up to "

@@ -1,0 +1,57 @@
+"""Seconds that each exercise's check takes on the book's own solution, and on a wrong answer.
+
+The wrong answer is the solution with a stranger's output: what takes a check longest is to look
+through all the faults that it knows. The second call counts; the first loads what it needs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from resnet_tutorial import check
+
+
+def _stranger(solution: Callable) -> Callable:
+    """Return the solution with every tensor that it gives a little off."""
+    if isinstance(solution, type) and issubclass(solution, nn.Module):
+
+        class Stranger(solution):
+            def forward(self, *args, **options):
+                return 0.83 * super().forward(*args, **options) + 0.01
+
+        return Stranger
+
+    def stranger(*args, **options):
+        out = solution(*args, **options)
+        return 0.83 * out if isinstance(out, Tensor | float) else out
+
+    return stranger
+
+
+def _seconds(exercise, attempt: Callable, repeats: int) -> float:
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        exercise._examine(attempt)  # without the note that check.progress() keeps
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def measure(repeats: int) -> dict[str, float]:
+    """Print the seconds of every check, and return the medians and the largest ones."""
+    times: dict[str, dict[str, float]] = {"right": {}, "wrong": {}}
+    for name, exercise in check.catalog().items():
+        solution = exercise.load_solution()
+        times["right"][name] = _seconds(exercise, solution, min(repeats, 3))
+        times["wrong"][name] = _seconds(exercise, _stranger(solution), min(repeats, 3))
+    summary = {}
+    for kind, seconds in times.items():
+        slowest = max(seconds, key=seconds.get)
+        median = statistics.median(seconds.values())
+        print(f"  {kind}: median {median:.2f} s, slowest {seconds[slowest]:.2f} s ({slowest})")
+        summary |= {f"{kind}, median": median, f"{kind}, slowest": seconds[slowest]}
+    return summary
