@@ -144,7 +144,10 @@ class _Look:
                 return False
             if tuple(y.shape) != wanted:
                 seen = f"{_by(x.shape)} became {_by(y.shape)} instead of {_by(wanted)}."
-                alike = (v for v in self.network.variants() if not self._computes_something_else(v))
+                alike = (
+                    v for v in self.network.variants()
+                    if _inventory(v[3]()) == _inventory(self.mine) and not self._computes_something_else(v)
+                )  # fmt: skip
                 code, message, hint = next(alike, ("wrong-shape", "", self._shape_hint()))[:3]
                 return self._say(False, code, f"{seen} {message[:1].upper()}{message[1:]}".rstrip(), hint)
         return True
