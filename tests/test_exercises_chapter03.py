@@ -337,7 +337,7 @@ class AsPopularlyPrinted(Base):
         return F.relu(out)
 
 
-@wrong("relu-before-add", also=["missing-final-relu"])
+@wrong("relu-before-add")
 class ReluOnlyBefore(Base):
     def forward(self, x):
         return F.relu(self.branch(x)) + self.shortcut(x)

@@ -92,7 +92,7 @@ def check_conv_block(Conv, expect):
 
 def _other_conv_blocks(plan: residual.Plan) -> Iterator[residual.Variant]:
     mid = plan.branch[0].out_channels
-    for out in (mid, 2 * mid, 8 * mid):
+    for out in {mid, 2 * mid, 8 * mid, 4 * plan.in_channels} - {4 * mid}:
         yield (
             "wrong-expansion", f"with mid_channels={mid} the block makes {out} channels, not 4 x {mid}.",
             "The last 1x1 and the projection make 4 * mid_channels.",
@@ -111,7 +111,7 @@ def _other_conv_blocks(plan: residual.Plan) -> Iterator[residual.Variant]:
 def check_make_stage(stage_maker, expect):
     """Blocks, registration, shapes at three strides, values, gradients, and the default."""
     stages = []
-    for in_channels, mid, blocks, stride in ((16, 8, 3, 2), (16, 4, 1, 1), (8, 4, 5, 3)):
+    for in_channels, mid, blocks, stride in ((16, 8, 3, 2), (16, 16, 3, 1), (16, 4, 1, 1), (8, 4, 5, 3)):
         arguments = (in_channels, mid, blocks, stride)
         stages.append(Network(
             f"make_stage{arguments}", partial(stage_maker, *arguments), partial(make_stage, *arguments),

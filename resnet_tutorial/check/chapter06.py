@@ -808,7 +808,7 @@ def check_small_resnet(SmallResNet_, expect):
         networks.append(Network(
             f"SmallResNet({block.__name__}, {depth}, {classes})",
             partial(SmallResNet_, block, depth, classes), partial(SmallResNet, block, depth, classes),
-            partial(_small_variants, block, depth, classes), (16, 20),
+            partial(_small_variants, block, depth, classes), (32, 32),
         ))  # fmt: skip
     if judge_network(networks, expect):
         made = SmallResNet_(CifarBlock, 8)
@@ -827,12 +827,27 @@ def _small_variants(block: type[nn.Module], depth: int, classes: int) -> Iterato
         return nn.Sequential(conv, nn.BatchNorm2d(16), *(behind or (nn.ReLU(),)))
 
     def build(
-        counts=(n, n, n), planes=(16, 32, 64), strides=(1, 2, 2), front=None, first=16, head=classes, **how
-    ) -> nn.Module:
+        counts=(n, n, n), planes=(16, 32, 64), strides=(1, 2, 2), front=None, first=16, head=classes, kind=block,
+        **how,
+    ) -> nn.Module:  # fmt: skip
         ends = {name: how.pop(name) for name in ("pool", "after") if name in how}
-        made = stages(block, planes, counts, first, strides, **how)
-        return Shape(front or stem(), made, nn.Linear(planes[-1] * block.expansion, head), **ends)
+        made = stages(kind, planes, counts, first, strides, **how)
+        return Shape(front or stem(), made, nn.Linear(planes[-1] * kind.expansion, head), **ends)
 
+    for place in range(3):
+        for wrong in (n - 1, n + 1):
+            if wrong > 0:
+                counts = tuple(wrong if place == stage else n for stage in range(3))
+                yield ("wrong-depth", f"Stage {place + 1} has {wrong} blocks, not {n}.", "Each stage has n blocks.",
+                       partial(build, counts=counts))
+    if block.expansion == 1:
+        yield ("four-stages", "There are four stages.", "Three: 16, 32 and 64 channels.",
+               lambda: build((n,) * 4, (16, 32, 64, 128), (1, 2, 2, 2)))
+    if block is not BasicBlock:
+        yield ("block-ignored", "Its blocks are basic blocks with projections, whatever block is.",
+               "block is handed in: make_layer(block, …).", lambda: build(kind=BasicBlock))
+    yield ("block-ignored", "Its blocks are bottlenecks, whatever block is.",
+           "block is handed in: make_layer(block, …).", lambda: build(kind=Bottleneck))
     blocks_hint = "depth = 6n + 2: three stages of n blocks, each of two layers, the stem and the head."
     for wrong in {n - 1, n + 1, 2 * n, 3 * n, depth // 6 + 1, depth} - {n, 0, -1}:
         yield ("wrong-depth", f"Each stage has {wrong} blocks, not {n}.", blocks_hint,
@@ -860,6 +875,13 @@ def _small_variants(block: type[nn.Module], depth: int, classes: int) -> Iterato
            lambda: build(front=stem(3, 1, nn.ReLU(), nn.MaxPool2d(2, 2))))
     yield ("stem-relu-missing", "the stem has no ReLU.", "Convolution, batch norm, ReLU.",
            lambda: build(front=stem(3, 1, nn.Identity())))
+    conv, norm = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+    yield ("relu-before-bn", "in the stem the ReLU stands before the batch norm.", "Convolution, batch norm, ReLU.",
+           lambda: build(front=nn.Sequential(conv, nn.ReLU(), norm)))
+    yield ("bn-missing", "The stem has no batch norm.", "Convolution, batch norm, ReLU.",
+           lambda: build(front=nn.Sequential(conv, nn.ReLU())))
+    yield ("wrong-padding", "the stem's convolution has no padding.", "padding=1 keeps the size.",
+           lambda: build(front=nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), norm, nn.ReLU())))
     yield ("bias-before-bn", "The stem's convolution has a bias.",
            "bias=False: the batch norm behind it takes the bias away.", lambda: build(front=stem(bias=True)))
     for wrong in {10, 1000} - {classes}:

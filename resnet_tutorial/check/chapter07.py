@@ -568,10 +568,10 @@ def _network_variants(layers, groups: int, base_width: int, classes: int) -> Ite
         return Shape(front or imagenet_stem(), made, nn.Linear(4 * planes[-1], head), **ends)
 
     hint = "Hand groups and base_width to every make_layer."
-    yield ("groups-ignored", "The blocks are ResNet's: one group of planes channels.", hint,
+    yield ("groups-ignored", "The blocks are ResNet's, without groups.", hint,
            partial(build, groups=1, base_width=64))
     yield ("groups-ignored", "The blocks have one group.", hint, partial(build, groups=1))
-    yield ("base-width-ignored", f"The blocks have {groups} groups of planes channels each.", hint,
+    yield ("base-width-ignored", f"The blocks have {groups} groups, but each is as wide as in a ResNet.", hint,
            partial(build, base_width=64))
     yield ("groups-and-width-swapped", f"The blocks have {base_width} groups of base width {groups}.",
            f"groups={groups} is the cardinality, base_width={base_width} the channels of one group.",
@@ -590,7 +590,8 @@ def _network_variants(layers, groups: int, base_width: int, classes: int) -> Ite
            "Only the first block of a stage changes the shape.", partial(build, each=True))
     for strides in ((1, 1, 1, 1), (2, 2, 2, 2), (1, 2, 2, 1), (1, 1, 2, 2)):
         yield ("wrong-stride", f"the strides of the four stages are {strides}; (1, 2, 2, 2) is right.",
-               "The stem has shrunk the image by 4 already: stage 1 keeps the size.", partial(build, strides=strides))
+               "Stage 1 keeps the size, which the stem has divided by 4; stages 2, 3 and 4 halve it.",
+               partial(build, strides=strides))
     yield ("wrong-widths", "The stages' planes do not double.", "planes: 64, 128, 256, 512.",
            partial(build, planes=(64, 64, 64, 64)))
     conv, norm = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
@@ -602,6 +603,12 @@ def _network_variants(layers, groups: int, base_width: int, classes: int) -> Ite
            lambda: build(front=nn.Sequential(conv, norm, nn.ReLU())))
     yield ("stem-relu-missing", "the stem has no ReLU.", "Convolution, batch norm, ReLU, max-pooling.",
            lambda: build(front=nn.Sequential(conv, norm, nn.MaxPool2d(3, 2, 1))))
+    yield ("base-width-times-groups", f"The base width is {groups * base_width}, groups times base_width.",
+           "base_width is the width of one group.", partial(build, base_width=groups * base_width))
+    for place in range(4):
+        counts = tuple(count + (stage == place) for stage, count in enumerate(layers))
+        yield ("wrong-depth", f"Stage {place + 1} has {counts[place]} blocks, not {layers[place]}.",
+               "Hand each number of layers to its make_layer.", partial(build, counts=counts))
     if classes != 1000:
         yield ("wrong-classes", "The head gives 1000 logits, whatever num_classes is.",
                "Hand num_classes to the head.", partial(build, head=1000))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
+import sys
 import tempfile
 from contextlib import suppress
 from copy import deepcopy
@@ -672,7 +675,7 @@ def check_checkpoint(Checkpoint, expect):
             path = Path(folder) / f"run{number}.pt"
             if not _comes_back(Checkpoint, path, kind, expect):
                 return
-        if _survives_a_full_disk(Checkpoint, path, expect):
+        if _survives_a_full_disk(Checkpoint, path, expect) and _replaces_at_once(Checkpoint, path, expect):
             _refuses_a_stranger(Checkpoint, Path(folder) / "stranger.pt", expect)
 
 
@@ -698,7 +701,9 @@ def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
     torch.manual_seed(torch.seed() % 2**31)  # another session: other weights, other random numbers
     again, its_optimizer = _born(kind)
     its_state = [t.clone() for t in _numbers(again.state_dict())]
-    step = Checkpoint(path).load(again, its_optimizer)
+    step = _loaded(Checkpoint, path, again, its_optimizer, expect)
+    if step is _FAILED:
+        return False
     now = _numbers(again.state_dict())
     parameters = len(list(again.parameters()))
     restored = [torch.equal(a, b) for a, b in zip(now, at_saving["model"], strict=True)]
@@ -714,6 +719,9 @@ def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
         f"The network is back, but the optimiser ({kind}) has lost what it had gathered: momentum, or averages.",
         hint="Save optimizer.state_dict() too, and load it in load.",
     ) or not expect(
+        again.training, "mode-changed", "load left the network in evaluation mode.",
+        hint="The mode is no part of a state dict; leave it alone.",
+    ) or not expect(
         isinstance(step, Integral) and step == 3, "wrong-step",
         f"It was saved after 3 steps; load returned {step!r}.", hint="Save the number of steps, and return it.",
     ) or not expect(
@@ -727,6 +735,78 @@ def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
         _alike(again.state_dict(), after), "another-run",
         "Three steps after load the network is not the one that never stopped.",
         hint="Is something kept that save has not written? load has only the file.",
+    )
+
+
+_FAILED = object()
+
+
+def _loaded(Checkpoint, path: Path, model: nn.Module, optimizer, expect):
+    """Load with a new object, as another session does; say what two likely errors mean."""
+    try:
+        return Checkpoint(path).load(model, optimizer)
+    except pickle.UnpicklingError:
+        expect(
+            False, "objects-in-the-file",
+            "The file holds more than tensors and plain values, perhaps the whole network: weights_only=True "
+            "refuses it.",
+            hint="Save model.state_dict() and optimizer.state_dict(), not the objects themselves.",
+        )
+    except AttributeError as error:
+        if "Checkpoint" not in str(error) and type(Checkpoint(path)).__name__ not in str(error):
+            raise
+        expect(
+            False, "kept-in-memory", f"load looks for something that save has kept in self: {error}.",
+            hint="load is called on a new Checkpoint, as in another session: only the file is there.",
+        )
+    return _FAILED
+
+
+class _Seen:
+    """What save does to files, as Python's audit events tell it, while ``path`` is set."""
+
+    path: Path | None = None
+    events: list[str] = []
+    listens = False
+
+    @classmethod
+    def start(cls, path: Path) -> None:
+        """Begin to listen; the hook itself can never be taken away again."""
+        cls.path, cls.events = path, []
+        if not cls.listens:
+            sys.addaudithook(cls.hear)
+            cls.listens = True
+
+    @classmethod
+    def hear(cls, event: str, args: tuple) -> None:
+        """Note what would leave no whole checkpoint at the path for a moment."""
+        if cls.path is None:
+            return
+        whole = str(cls.path)
+        if event == "open" and str(args[0]) == whole and any(letter in str(args[1]) for letter in "wax+"):
+            cls.events.append("is written into")
+        elif event == "os.remove" and str(args[0]) == whole:
+            cls.events.append("is deleted first")
+        elif event == "shutil.copyfile" and str(args[1]) == whole:
+            cls.events.append("is copied over")
+        elif event == "os.rename" and str(args[1]) == whole:
+            here = cls.path.resolve().parent
+            if Path(os.fsdecode(args[0])).resolve().parent != here:
+                cls.events.append("comes from another folder, which may be another disk")
+
+
+def _replaces_at_once(Checkpoint, path: Path, expect) -> bool:
+    """Save over a checkpoint and listen to what happens to it."""
+    _Seen.start(path)
+    try:
+        Checkpoint(path).save(*_born("AdamW"), 4)
+    finally:
+        _Seen.path = None
+    return expect(
+        not _Seen.events, "not-at-once",
+        f"While save works, the checkpoint at the path {', '.join(dict.fromkeys(_Seen.events))}: a session that is "
+        "cut just then leaves none that is whole.",
+        hint="Write to another name in the same folder, then os.replace(other_name, self.path).",
     )
 
 
@@ -751,20 +831,22 @@ def _survives_a_full_disk(Checkpoint, path: Path, expect) -> bool:
         torch.save = original
     try:
         step = Checkpoint(path).load(*_born("AdamW"))
-    except Exception as error:  # whatever a damaged file leads to
-        step = type(error).__name__
+    except Exception:  # whatever a damaged file leads to
+        step = None
     return expect(
         step == 3, "old-one-destroyed",
-        f"The disk was full while a second checkpoint was written over the first, and the first is lost ({step}).",
+        "The check let the disk run full while a second checkpoint was being written: the first one is lost.",
         hint="Write to another name in the same folder, then os.replace(other_name, self.path).",
     )
 
 
 def _refuses_a_stranger(Checkpoint, path: Path, expect) -> None:
-    torch.save({"model": _Foreign(), "optimizer": {}, "step": 0, "random": torch.get_rng_state()}, path)
+    state = {"model": _Foreign(), "optimizer": {}, "step": 0, "random": torch.get_rng_state()}
     _Foreign.ran = False
-    with suppress(Exception):
-        Checkpoint(path).load(*_born("SGD"))
+    for write in (lambda: torch.save(state, path), lambda: path.write_bytes(pickle.dumps(state))):
+        write()
+        with suppress(Exception):
+            Checkpoint(path).load(*_born("SGD"))
     expect(
         not _Foreign.ran, "runs-foreign-code",
         "load ran code that was hidden in the file.",

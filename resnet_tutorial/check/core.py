@@ -10,6 +10,7 @@ from __future__ import annotations
 import linecache
 import os
 import pkgutil
+import re
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -299,11 +300,25 @@ def _explain(error: Exception) -> tuple[str, str, str]:
     )  # fmt: skip
 
 
+# What a message of PyTorch's says about a learner's code -> what to try.
+_KNOWN = {
+    "before Module.__init__() call": "The first line of __init__ is super().__init__().",
+    "is not a Module subclass": "Layers need their parentheses, nn.ReLU(), and a list of blocks a star, "
+    "nn.Sequential(*blocks).",
+    "running_mean should contain": "A batch norm has as many channels as the convolution before it makes.",
+    "mat1 and mat2 shapes": "A linear layer takes as many numbers as arrive for each image: print the shape before it.",
+    "unexpected keyword argument": "Look at the signature of what is called there: which names does it take?",
+}
+
+
 def _hint(error: Exception) -> str:
     """Return what to try after an exception of the learner's code."""
     words = str(error)
     if isinstance(error, NameError | ImportError):
         return "Is the name spelled as where it was made, and has the cell that makes or imports it been run?"
+    for piece, hint in _KNOWN.items():
+        if piece in words:
+            return hint
     if isinstance(error, AttributeError):
         return "Is the attribute made in __init__, under just this name?"
     if isinstance(error, RecursionError):
@@ -317,9 +332,14 @@ def _hint(error: Exception) -> str:
 
 def _describe(error: Exception) -> str:
     """Return one sentence: what was raised, and at which line of the learner's code."""
-    text = f"Your code raised {type(error).__name__}: {str(error).strip() or 'no message'}"
+    words = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or "no message"
+    words = words if len(words) < 400 else words[:400] + " …"
+    text = f"Your code raised {type(error).__name__}: {words}"
+    text = " ".join([text, *getattr(error, "__notes__", ())])
     places = []
     for frame in learners_frames(error)[-3:]:
         line = frame.line or linecache.getline(frame.filename, frame.lineno or 0).strip()
-        places.append(f"in {frame.name}, line {frame.lineno}: {line}")
+        place = f"in {frame.name}, line {frame.lineno}: {line}"
+        if not frame.name.startswith("<listcomp"):  # the line that holds it says the same
+            places.append(place)
     return f"{text} ({'; called '.join(reversed(places))})" if places else text

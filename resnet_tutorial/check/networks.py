@@ -8,8 +8,8 @@ built with every fault that learners make until it gives what the learner's give
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from ..models import make_layer
 from .residual import one_thread
-from .residual.plan import kind
+from .residual.plan import key
 from .residual.program import Values
 from .residual.roles import same
-from .residual.watch import materialised
+from .residual.watch import Watch, materialised
 
 # A wrong network: code, message, hint, and how to build it.
 Variant = tuple[str, str, str, Callable[[], nn.Module]]
@@ -55,6 +55,15 @@ class _Look:
     def _say(self, holds: bool, code: str, message: str, hint: str) -> bool:
         return self.expect(holds, code, f"{self.network.call}: {message}", hint=hint)
 
+    def _variants(self) -> Iterator[tuple[str, str, str, nn.Module]]:
+        """Yield the wrong networks that have the learner's parameters."""
+        mine = _inventory(self.mine)
+        for code, message, hint, build in self.network.variants():
+            with _unfilled():
+                wrong = build()
+            if _inventory(wrong) == mine:
+                yield code, message, hint, wrong
+
     def _levelled(self, model: nn.Module) -> nn.Module:
         """Give all parameters of one shape the same numbers, smaller gains than a block's."""
         model.double().train()
@@ -71,8 +80,10 @@ class _Look:
         """Look at everything, each step only where the one before it holds."""
         made = self.network.make()
         if not self._say(
-            isinstance(made, nn.Module), "not-a-module", f"it is a {type(made).__name__}, not an nn.Module.",
-            "class …(nn.Module), with super().__init__() first.",
+            isinstance(made, nn.Module), "not-a-module",
+            f"it is {'nothing (None)' if made is None else f'a {type(made).__name__}'}, not an nn.Module.",
+            "class …(nn.Module), with super().__init__() first." if self.network.gives == "logits"
+            else "return nn.Sequential(first, *rest)",
         ):
             return False
         if not self._say(
@@ -99,23 +110,39 @@ class _Look:
                 False, "no-parameters", f"{seen}: its layers are hidden from PyTorch.",
                 "Layers must be attributes of the module, or stand in nn.Sequential or nn.ModuleList.",
             )
-        alike = [variant for variant in self.network.variants() if _inventory(variant[3]()) == mine]
-        for code, message, hint, _ in sorted(alike, key=self._computes_something_else):
-            return self._say(False, code, f"{seen}. {message}", hint)
+        for code, message, hint, _ in sorted(self._variants(), key=self._computes_something_else):
+            return self._say(False, code, f"{seen}. {message[:1].upper()}{message[1:]}", hint)
+        # If it cannot even run, what PyTorch says to that is nearer to the mistake than a list of shapes.
+        watch = Watch()
+        with watch, torch.no_grad():
+            self._call(self.mine, self._images(2, self.network.size))
+        hidden = {str(call): call for call in watch.unregistered(self.mine)}
+        if hidden:
+            return self._say(
+                False, "unregistered-layers", f"{seen}: {len(watch.unregistered(self.mine))} convolutions that it "
+                "uses are not among its parameters.",
+                "Blocks in a plain Python list are hidden: nn.Sequential(*blocks), or nn.ModuleList.",
+            )
         lacking, beyond = _listed(right - mine), _listed(mine - right)
+        where = "from the stem to the head" if self.network.gives == "logits" else "from block to block"
         return self._say(
             False, "wrong-parameters",
-            seen + (f"; missing are {lacking}" if lacking else "")
-            + (f"; too many are {beyond}" if beyond else "") + ".",
-            "Go from the stem to the head and compare each layer's channels. Layers in a plain Python list "
-            "are not registered.",
+            seen + (f". Missing: {lacking}" if lacking else "") + (f". Too many: {beyond}" if beyond else "") + ".",
+            f"Go {where} and compare the channels, and count the blocks.",
         )
 
-    def _computes_something_else(self, variant: Variant) -> bool:
+    def _call(self, model: nn.Module, x: Tensor) -> Tensor:
+        try:
+            return model(x)
+        except Exception as error:
+            error.add_note(f"({self.network.call} was given {_by(x.shape)}.)")
+            raise
+
+    def _computes_something_else(self, variant: tuple[str, str, str, nn.Module]) -> bool:
         x = self._images(2, self.network.size)
         try:
             with torch.no_grad():
-                return not same(self.mine.train()(x.clone()), self._levelled(variant[3]())(x))
+                return not same(self.mine.train()(x.clone()), self._levelled(variant[3])(x))
         except RuntimeError:
             return True
 
@@ -126,7 +153,7 @@ class _Look:
             x = self._images(count, size)
             wanted = tuple(self.right.eval()(x).shape)
             try:
-                y = self.mine.eval()(x.clone())
+                y = self._call(self.mine.eval(), x.clone())
             except RuntimeError as error:
                 if not number:
                     raise
@@ -144,10 +171,7 @@ class _Look:
                 return False
             if tuple(y.shape) != wanted:
                 seen = f"{_by(x.shape)} became {_by(y.shape)} instead of {_by(wanted)}."
-                alike = (
-                    v for v in self.network.variants()
-                    if _inventory(v[3]()) == _inventory(self.mine) and not self._computes_something_else(v)
-                )  # fmt: skip
+                alike = (v for v in self._variants() if not self._computes_something_else(v))
                 code, message, hint = next(alike, ("wrong-shape", "", self._shape_hint()))[:3]
                 return self._say(False, code, f"{seen} {message[:1].upper()}{message[1:]}".rstrip(), hint)
         return True
@@ -172,16 +196,20 @@ class _Look:
             if not self._say(
                 same(self.mine(x.clone()), y), "random-output",
                 "two calls on the same images in training mode differ: there is dropout or noise in it.",
-                "This network has no dropout.",
+                "There is no dropout in it.",
             ):
                 return False
-            for code, message, hint, build in self.network.variants():
-                wrong = build()
-                if _inventory(wrong) != _inventory(self.mine):
-                    continue
+            for code, message, hint, wrong in self._variants():
                 with suppress(RuntimeError):
                     if same(y, self._levelled(wrong)(x)):
                         return self._say(False, code, message, hint)
+        idle = self._idle()
+        if idle:
+            return self._say(
+                False, "unused-parameters",
+                f"{', '.join(idle[:3])}{' …' * (len(idle) > 3)} take no part in the output.",
+                "Is a layer made and never called, or its result overwritten?",
+            )
         return self._say(
             False, "wrong-value",
             f"with the same weights its {self.network.gives} differ from the book's by up to "
@@ -189,6 +217,12 @@ class _Look:
             "One part after the other. Compare the shapes with trace(…), and look at what stands between "
             "the parts.",
         )
+
+    def _idle(self) -> list[str]:
+        """Return the parameters that the output does not depend on, by their names."""
+        y = self.mine.train()(self._images(2, self.network.size))
+        grads = torch.autograd.grad(y.square().sum(), list(self.mine.parameters()), allow_unused=True)
+        return [n for (n, _), grad in zip(self.mine.named_parameters(), grads, strict=True) if grad is None]
 
     def _learns(self) -> bool:
         """Compare the gradient at the images, look for idle parameters, then evaluation mode."""
@@ -270,11 +304,27 @@ def stages(
 
 
 def _inventory(model: nn.Module) -> Counter:
-    return Counter(kind(parameter.shape) for parameter in model.parameters())
+    return Counter(key(parameter.shape) for parameter in model.parameters())
+
+
+@contextmanager
+def _unfilled() -> Iterator[None]:
+    """Build layers without drawing their numbers, which are replaced at once."""
+    fillers = [(layer, layer.reset_parameters) for layer in (nn.modules.conv._ConvNd, nn.Linear)]
+    for layer, _ in fillers:
+        layer.reset_parameters = lambda self: None
+    try:
+        yield
+    finally:
+        for layer, filler in fillers:
+            layer.reset_parameters = filler
 
 
 def _listed(shapes: Counter) -> str:
-    some = [f"{count} of {'×'.join(map(str, shape))}" for shape, count in shapes.most_common(3) if shape]
+    some = [
+        f"{count} parameter{'s' * (count > 1)} of shape {'×'.join(map(str, shape))}"
+        for shape, count in shapes.most_common(3) if shape
+    ]  # fmt: skip
     return ", ".join(some) + (" …" if len(shapes) > 3 else "")
 
 

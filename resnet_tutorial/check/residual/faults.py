@@ -124,9 +124,15 @@ def _around_the_addition() -> Iterator[Fault]:
         "relu-before-add",
         "none of the {total} outputs is smaller than the shortcut's value (in a right block "
         "{right_below} are): a ReLU stands on the branch before the addition, and the block can only add.",
-        "End the branch with its last batch norm; the ReLU comes after the addition. "
-        "(An in-place addition after that ReLU would make backward() fail as well.)",
+        "End the branch with its last batch norm; the ReLU comes after the addition.",
         _in_branch(lambda steps: (*steps, Act())), common=True,
+    )  # fmt: skip
+    yield Fault(
+        "relu-before-add",
+        "the ReLU stands one bracket too early: relu(F(x)) + shortcut is computed, so that {negative} of {total} "
+        "outputs are negative, and none is smaller than the shortcut's value.",
+        "relu(F(x) + shortcut): add first.",
+        lambda program: replace(program, branch=(*program.branch, Act()), after=()),
     )  # fmt: skip
     yield Fault(
         "missing-final-relu",
@@ -148,10 +154,11 @@ def _around_the_addition() -> Iterator[Fault]:
         "shortcut-twice", "the output is relu(F(x) + 2 · shortcut): the shortcut is added twice.",
         "Look for two additions, for example one += and one +.", _join("shortcut twice"), common=True,
     )  # fmt: skip
-    for join in ("branch twice", "branch twice and shortcut"):
+    for join, what in (("branch twice", "F(x) + F(x)"), ("branch twice and shortcut", "2 F(x) + shortcut")):
         yield Fault(
-            "branch-twice", f"the branch is added to itself ({join}).",
-            "Add the shortcut, which is x or its projection, to what leaves the branch, once.", _join(join),
+            "branch-twice", f"the branch's result is added twice: {what}.",
+            "Was x given a new value on the way? Keep the input under a name of its own, and add that, once.",
+            _join(join),
         )  # fmt: skip
     for join in ("branch minus shortcut", "shortcut minus branch"):
         yield Fault(

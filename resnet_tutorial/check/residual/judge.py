@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import combinations, product
@@ -130,7 +130,7 @@ def _survey_projections(looks: Sequence[Look], notes: Notes) -> None:
                 False, "needless-projection",
                 f"{plan.call}: input and output have the same shape, and yet there is a 1×1 convolution on "
                 "the shortcut.",
-                "Project only where the stride is not 1 or the channels differ; elsewhere add x itself.",
+                "Where the shapes agree, add x itself.",
             )  # fmt: skip
             continue
         done = [other.plan for other in looks if other.plan.projection and other.agrees_on_the_projection()]
@@ -151,15 +151,15 @@ def _missing_projection(plan: Plan, done: list[Plan]) -> tuple[str, str, str]:
         change = f"{kept} channels become {made} at stride 1"
         code = "projection-only-on-stride" if any(p.stride > 1 for p in done) else "missing-projection"
     elif kept == made:
-        change = f"the channels stay {kept}, but the stride of {plan.stride} shrinks the map"
+        change = f"the stride of {plan.stride} shrinks the map"
         code = (
             "projection-only-on-channels"
             if any(p.in_channels != p.out_channels for p in done) else "missing-projection"
         )  # fmt: skip
     else:
-        change = f"{kept} channels become {made}, and the stride of {plan.stride} shrinks the map"
+        change = f"{kept} channels become {made} and the map shrinks by {plan.stride}"
         code, both = "missing-projection", "A 1×1 convolution with the block's stride, and its batch norm."
-    return code, f"{plan.call}: {change}, and there is no 1×1 convolution on the shortcut.", both
+    return code, f"{plan.call}: {change}, but no 1×1 convolution works on x to do the same on the shortcut.", both
 
 
 class Look:
@@ -186,6 +186,10 @@ class Look:
                 self.output = self.block(self.x.clone())
         except RuntimeError as error:
             self.error = error
+            error.add_note(f"({self.plan.call} was given {_by(self.x.shape)}.)")
+        except Exception as error:
+            error.add_note(f"({self.plan.call} was given {_by(self.x.shape)}.)")
+            raise
         self.unregistered = self.watch.unregistered(self.block)
 
     def _say(self, holds: bool, code: str, message: str, hint: str, key: str = "") -> bool:
@@ -257,9 +261,11 @@ class Look:
     def follows_no_other_plan(self) -> bool:
         """Look whether the kernels are those of a likely misreading of the task."""
         if not self.case.handed and not self._stored_as():
+            shapes = Counter(shapes_of(self.block))
             for code, message, hint, plan in (*_other_projections(self.plan), *self.variants(self.plan)):
                 mine, wanted = map(_kernels, inventory(self.block, plan))
-                if mine == wanted:
+                grouped = code == "projection-grouped" and plan.projection.kernel not in shapes
+                if mine == wanted and not grouped:
                     return self._say(False, code, message, hint)
         return True
 
@@ -290,9 +296,9 @@ class Look:
             )
         return self._say(
             False, "wrong-kernels",
-            f"its kernels have the shapes {_listed(_kernels(mine))} instead of {_listed(_kernels(wanted))} "
-            "(ones left out).",
-            "Go from layer to layer: in channels, out channels, size of the kernel.",
+            f"its kernels have the shapes {_shapes(shapes_of(self.block))} instead of "
+            f"{_shapes([layer.kernel for layer in self.plan.layers])}.",
+            "Go from layer to layer: a kernel's shape is (outputs, inputs / groups, height, width).",
         )
 
     def _begins_well(self) -> bool:
@@ -363,6 +369,11 @@ class Look:
                 "wrong-shape", f"it turned {_by(self.x.shape)} into {_by(y.shape)} instead of {_by(wanted)}.",
                 "padding=1 keeps the size of a 3×3 at stride 1, and a stride of 2 halves it, rounded up.",
             )  # fmt: skip
+            if y.dim() == 4 and y.shape[1] == 2 * wanted[1] and y.shape[2:] == wanted[2:]:
+                shape = (
+                    "concatenated", f"{_by(self.x.shape)} became {_by(y.shape)}: twice the channels.",
+                    "Branch and shortcut are added, out + shortcut, not concatenated.",
+                )  # fmt: skip
             return self._say(False, *(self._sizes_explained() or shape), key="sizes")
         return self._say(
             y.dtype == self.x.dtype, "dtype-changed",
@@ -376,7 +387,7 @@ class Look:
         return (
             "sizes-differ",
             f"two tensors that do not fit met, {_by(one)} and {_by(other)}"
-            + (f": they differ in {' and '.join(differ)}." if differ else "."),
+            + (f": they differ in {', '.join(differ)}." if differ else "."),
             "Print out.shape and shortcut.shape just before the addition.",
         )
 
@@ -412,7 +423,8 @@ class Look:
         if stride == 1 and strided:
             code = "projection-stride" if strided == [projection] else "stride-hard-coded"
             names = " and the ".join(dict.fromkeys(layer.name for layer in strided))
-            return code, f"at stride 1 the {names} makes the map smaller.{met}", "Hand the block's stride on."
+            makes = "make" if " and " in names else "makes"
+            return code, f"at stride 1 the {names} {makes} the map smaller.{met}", "Hand the block's stride on."
         if stride > 1 and self.watch.calls and len(branch) != 1 and len(whole) + len(strided) >= len(self.plan.branch):
             return (
                 "stride-twice" if branch else "stride-missing",
@@ -491,6 +503,8 @@ class Look:
 
     def _nothing_extra(self, y: Tensor) -> bool:
         """Look at parameters that no such block needs: does changing them change the output?"""
+        if set(self.notes.codes) - {"bias-before-bn", "input-modified"}:
+            return True  # very likely the consequence of what has been said
         mine, wanted = inventory(self.block, self.plan)
         beyond = mine - wanted
         shapes = list(self.plan.roles().values())
@@ -531,6 +545,13 @@ class Look:
                 "Convolutions without bias, and a batch norm behind each: nothing else is trained.",
             )
             return
+        unused = self._unused()
+        if unused:
+            self._say(
+                False, "unused-parameters", f"{', '.join(unused)} take no part in the output.",
+                "Is a layer made and never called, or its result overwritten?",
+            )
+            return
         right = right_program(self.plan)(self.x, Values(shared=self.shared)).detach()
         differs = ~torch.isclose(y, right, rtol=1e-6, atol=1e-8)
         self._say(
@@ -539,6 +560,15 @@ class Look:
             f"relu(F(x) + shortcut), by up to {(y - right).abs().max():.2g}.",
             "Go through it line by line: convolution, batch norm, ReLU, …, the last batch norm, addition, ReLU.",
         )
+
+    def _unused(self) -> list[str]:
+        """Return the parameters that the output does not depend on, by their names."""
+        with torch.enable_grad():
+            y = self.block(self.x.clone())
+            if not y.requires_grad:
+                return []
+            grads = torch.autograd.grad(y.square().sum(), list(self.block.parameters()), allow_unused=True)
+        return [name for (name, _), grad in zip(self.block.named_parameters(), grads, strict=True) if grad is None]
 
     def _find_faults(self, y: Tensor) -> tuple[Fault, ...] | None:
         """Return the faults with which the reference gives ``y``: none, one or two; None if it never does."""
@@ -832,6 +862,15 @@ def _other_projections(plan: Plan) -> Iterator[Variant]:
             "The projection mixes channels at each position by itself: a 1×1 convolution.",
             replace(plan, projection=replace(plan.projection, size=size)),
         )  # fmt: skip
+    width = plan.branch[0].out_channels
+    for i, o in {(plan.in_channels, width), (width, plan.out_channels), (plan.in_channels, 4 * plan.in_channels),
+                 (plan.in_channels, plan.in_channels)} - {(plan.in_channels, plan.out_channels)}:  # fmt: skip
+        yield (
+            "projection-channels",
+            f"the projection goes from {i} to {o} channels; x has {plan.in_channels}, and the branch makes "
+            f"{plan.out_channels}.", "From the block's input channels to its output channels.",
+            replace(plan, projection=replace(plan.projection, in_channels=i, out_channels=o)),
+        )  # fmt: skip
     for groups in (2, 4, 8, 16):
         if plan.in_channels % groups == plan.out_channels % groups == 0 and plan.in_channels > groups:
             yield (
@@ -865,6 +904,10 @@ def _kernels(shapes: Counter) -> Counter:
 
 def _by(shape) -> str:
     return " x ".join(map(str, shape))
+
+
+def _shapes(shapes: Iterable[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, (tuple(shape) for shape in shapes if len(key(shape)) > 1))) or "none"
 
 
 def _listed(shapes: Counter) -> str:
