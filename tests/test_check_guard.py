@@ -183,3 +183,11 @@ def test_a_check_costs_little_more_than_its_work():
     for _ in range(5):
         DOUBLES(lambda x: 2 * x)
     assert (time.perf_counter() - start) / 5 < 1.0
+
+
+def test_copying_a_tensor_is_no_tampering():
+    from copy import copy
+
+    copy(torch.ones(2)), copy(torch.nn.ReLU())  # Python notes the class's slots at the first copy
+    report = check.needs_projection(lambda i, o, s: i != o or s != 1)
+    assert report.passed and not report.replaced

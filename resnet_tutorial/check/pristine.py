@@ -27,7 +27,8 @@ _TORCH = os.path.dirname(torch.__file__) + os.sep
 # What Python, a notebook's kernel and progress bars replace for reasons of their own.
 _MAY_CHANGE = {"__doc__", "__annotations__", "_", "input", "print", "open", "__import__", "breakpoint",
                "exit", "quit", "display", "get_ipython",
-               "__abstractmethods__", "_abc_impl", "__dict__", "__weakref__"}
+               "__abstractmethods__", "_abc_impl", "__dict__", "__weakref__",
+               "__slotnames__"}  # fmt: skip  (the last: what copy and pickle remember of a class)
 
 
 def _is_torchs_own(value: Any) -> bool:
@@ -84,7 +85,7 @@ def restore() -> list[str]:
                 setattr(space, name, content[name])
                 replaced.append(f"{space.__name__}.{name}")
         if isinstance(space, type):  # a method put in front of an inherited one
-            for name in now.keys() - content.keys():
+            for name in now.keys() - content.keys() - _MAY_CHANGE:
                 with contextlib.suppress(AttributeError, TypeError):
                     delattr(space, name)
                     replaced.append(f"{space.__name__}.{name}")

@@ -78,12 +78,15 @@ class SmallResNet(nn.Module):
     Shapes: ``(N, 3, H, W)`` to ``(N, num_classes)``.
 
     Args:
-        block: a class called as ``block(in_channels, planes, stride)``, of two convolutions.
+        block: a class of two convolutions, called as
+            ``block(in_channels, planes, stride)``.
         depth: layers with weights, 6n + 2.
         num_classes: of the head.
     """
 
-    def __init__(self, block: type[nn.Module], depth: int, num_classes: int = 10) -> None:
+    def __init__(
+        self, block: type[nn.Module], depth: int, num_classes: int = 10
+    ) -> None:
         super().__init__()
         n = (depth - 2) // 6  # blocks in a stage: three stages of n blocks of two layers
         self.stem = nn.Sequential(

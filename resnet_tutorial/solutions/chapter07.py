@@ -112,7 +112,7 @@ def count_groups(layer: Callable[[Tensor], Tensor], channels: int) -> int:
 
 
 class ResNeXt(nn.Module):
-    """A ResNeXt for ImageNet: (3, 4, 6, 3) blocks, 32 groups and a base width of 4 is ResNeXt-50.
+    """A ResNeXt for ImageNet; (3, 4, 6, 3), 32 and 4 make ResNeXt-50.
 
     Shapes: ``(N, 3, H, W)`` to ``(N, num_classes)``.
 
@@ -124,7 +124,8 @@ class ResNeXt(nn.Module):
     """
 
     def __init__(
-        self, layers: tuple[int, int, int, int], groups: int, base_width: int, num_classes: int = 1000
+        self, layers: tuple[int, int, int, int], groups: int,
+        base_width: int, num_classes: int = 1000,
     ) -> None:
         super().__init__()
         stages = []
@@ -134,7 +135,8 @@ class ResNeXt(nn.Module):
             stride = 1 if number == 0 else 2
             stages.append(
                 make_layer(
-                    Bottleneck, channels, planes, blocks, stride, groups=groups, base_width=base_width
+                    Bottleneck, channels, planes, blocks, stride,
+                    groups=groups, base_width=base_width,
                 )
             )
             channels = 4 * planes

@@ -96,10 +96,13 @@ class Checkpoint:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int
+    ) -> None:
         """Write everything that the next step depends on.
 
-        Whatever happens meanwhile, a whole checkpoint lies at ``path``, this one or the last.
+        Whatever happens meanwhile, a whole checkpoint lies at ``path``:
+        this one or the last.
         """
         state = {
             "model": model.state_dict(),
@@ -112,7 +115,7 @@ class Checkpoint:
         os.replace(fresh, self.path)  # takes the other's place all at once, or not at all
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Put everything back, and return the number of steps that had been taken."""
+        """Put everything back; return how many steps had been taken."""
         state = torch.load(self.path, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
