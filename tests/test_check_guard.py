@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from resnet_tutorial import check
 from resnet_tutorial.check import guard
 from resnet_tutorial.check.core import Exercise
 
