@@ -802,7 +802,7 @@ def _reference(train: bool, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | No
 )  # fmt: skip
 def check_small_resnet(SmallResNet_, expect):
     """Counts, shapes, logits and gradients at two depths, with two kinds of blocks."""
-    settings = ((BasicBlock, 20, 3), (CifarBlock, 8, 7))
+    settings = ((BasicBlock, 20, 23), (CifarBlock, 8, 31))
     networks = []
     for block, depth, classes in settings:
         networks.append(Network(

@@ -543,7 +543,7 @@ def check_resnext_whole(ResNeXt_, expect):
         seen = f"{name} as ResNeXt({layers}, {groups}, {base_width}) has {count:,} parameters, not {right:,}."
         if count != right:
             break
-    layers, groups, base_width, classes = (1, 2, 1, 1), 4, 8, 5
+    layers, groups, base_width, classes = (1, 2, 1, 1), 4, 8, 29
     network = Network(
         f"ResNeXt({layers}, {groups}, {base_width}, {classes})",
         partial(ResNeXt_, layers, groups, base_width, classes), partial(ResNeXt, layers, groups, base_width, classes),

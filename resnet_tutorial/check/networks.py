@@ -139,7 +139,7 @@ class _Look:
             raise
 
     def _computes_something_else(self, variant: tuple[str, str, str, nn.Module]) -> bool:
-        x = self._images(2, self.network.size)
+        x = self._images(4, self.network.size)
         try:
             with torch.no_grad():
                 return not same(self.mine.train()(x.clone()), self._levelled(variant[3])(x))
