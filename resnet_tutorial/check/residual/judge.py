@@ -629,7 +629,7 @@ class Look:
 
     def _thorough_holds(self) -> bool:
         right = right_program(self.plan)
-        found = match(self.block, self.plan, right, self.shared, self.x)
+        found = match(self.block, self.plan, right, self.x)
         if not self._roles_hold(found):
             return False
         given = {role: draw(shape) for role, shape in self.plan.roles().items()}

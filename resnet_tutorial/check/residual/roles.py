@@ -30,6 +30,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 Shape = tuple[int, ...]
+REDRAWS = 50  # a draw in which two roles look alike is rare with many channels, one in ten with one
 
 
 def fit(shape: Shape, wanted: Iterable[Shape]) -> tuple[Shape, Callable[[Tensor], Tensor]] | None:
@@ -102,19 +103,23 @@ class Matching:
     biases: list[str] = field(default_factory=list)
 
 
-def match(block: nn.Module, plan: Plan, program: Program, shared: Values, x: Tensor) -> Matching:
-    """Find each parameter's role in a block that :func:`level` has prepared, in training mode."""
+def match(block: nn.Module, plan: Plan, program: Program, x: Tensor) -> Matching:
+    """Find each parameter's role in a block that gives what ``program`` gives, in training mode."""
     found = Matching()
     wanted = plan.roles()
-    steps = Values()
 
     def moved(*roles: Role) -> Tensor:
         given = {r: shared.of_shape(wanted[r]) + steps.of_shape(wanted[r]) / 2 for r in roles}
         return program(x, Values(given, shared))
 
     with torch.no_grad():
-        still = program(x, Values(shared=shared))
-        outputs = {role: moved(role) for role in wanted}
+        for _ in range(REDRAWS):
+            shared, steps = Values(), Values()
+            still = program(x, Values(shared=shared))
+            outputs = {role: moved(role) for role in wanted}
+            if _told_apart(outputs, plan, still):
+                break
+        level(block, plan, shared)
         for name, parameter in trained(block):
             shape = tuple(parameter.shape)
             known, stored = fit(shape, wanted.values()) or (shape, lambda values: values)
@@ -142,6 +147,32 @@ def match(block: nn.Module, plan: Plan, program: Program, shared: Values, x: Ten
                         found.biases.append(name)
         block.train()
     return found
+
+
+def _told_apart(outputs: dict[Role, Tensor], plan: Plan, still: Tensor) -> bool:
+    """Tell whether each role moves the output, and no two of one shape move it alike.
+
+    A channel that a step switches off is behind the ReLU the same nothing, whichever parameter did it.
+    """
+    shapes = plan.roles()
+    if any(same(y, still) for y in outputs.values()):
+        return False
+    return not any(
+        kind(shapes[one]) == kind(shapes[other]) and not _interchangeable(one, other, plan)
+        and same(outputs[one], outputs[other])
+        for one, other in combinations(outputs, 2)
+    )  # fmt: skip
+
+
+def _interchangeable(one: Role, other: Role, plan: Plan) -> bool:
+    """Tell whether one role may stand for the other whatever the numbers.
+
+    So it is with the equal paths of a sum, and with the two shifts that meet at the addition.
+    """
+    if one[:2] == other[:2]:
+        return True
+    ends = {plan.branch[-1].name, plan.projection.name if plan.projection else ""}
+    return one[1] == other[1] == "shift" and {one[0], other[0]} <= ends
 
 
 def _sets(roles: list[Role]) -> Iterator[tuple[Role, ...]]:
