@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..blocks import conv3x3, needs_projection, projection
 from . import residual
+from .common import parameter_count
 from .core import exercise
 
 # --- 3.1 -------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def check_zero_pad_shortcut(ZeroPadShortcut, expect):
             hint="Derive the class from nn.Module and call super().__init__() first.",
         ):  # fmt: skip
             return
-        numbers = sum(p.numel() for p in shortcut.parameters())
+        numbers = parameter_count(shortcut)
         expect(
             numbers == 0, "has-parameters",
             f"{name} has {numbers} parameters; option A has none.",

@@ -15,12 +15,8 @@ from torch.overrides import TorchFunctionMode
 from ..blocks import needs_projection
 from ..shapes import conv_macs, conv_params
 from . import residual
-from .common import described, whole_numbers
+from .common import by, described, whole_numbers
 from .core import Expectations, exercise
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _distance(y: Tensor, right: Tensor) -> float:
@@ -50,7 +46,7 @@ class _Convolutions(TorchFunctionMode):
         given = kwargs or {}
         if func in _CONVOLUTIONS:
             weight = args[1] if len(args) > 1 else given["weight"]
-            self.calls.append(f"{func.__name__} with a weight of {_by(weight.shape)}")
+            self.calls.append(f"{func.__name__} with a weight of {by(weight.shape)}")
         return func(*args, **given)
 
 
@@ -79,7 +75,7 @@ def check_pointwise_conv(pointwise_conv, expect):
     )
     if not expect(
         y.shape == x.shape, "wrong-shape",
-        f"From x of {_by(x.shape)} and a weight of 4 x 4 came {_by(y.shape)}, not {_by(x.shape)}.",
+        f"From x of {by(x.shape)} and a weight of 4 x 4 came {by(y.shape)}, not {by(x.shape)}.",
         hint="The order of the axes is (N, D, H, W): channels stand second.",
     ):
         return
@@ -103,7 +99,7 @@ def check_pointwise_conv(pointwise_conv, expect):
     error = _distance(y, _conv(x, weight))
     expect(
         error < 1e-6, "wrong-value",
-        f"For x of {_by(x.shape)} the result differs from F.conv2d by up to {error:.3g}.",
+        f"For x of {by(x.shape)} the result differs from F.conv2d by up to {error:.3g}.",
         hint="At each pixel: the weight times the vector of that pixel's channels.",
     )
     if _any_failed(expect):
@@ -153,13 +149,13 @@ def _expect_strided(
     y, right = function(x, weight, stride), _conv(x, weight, stride)
     if not _is_tensor(expect, y):
         return
-    what = f"x of {_by(x.shape)} with stride {stride}"
+    what = f"x of {by(x.shape)} with stride {stride}"
     if y.shape != right.shape:
         ignored = stride > 1 and y.shape[2:] == x.shape[2:]
         expect(
             False, "stride-ignored" if ignored else "wrong-shape",
-            f"From {what} and {weight.shape[0]} output channels came {_by(y.shape)}, "
-            f"not {_by(right.shape)}.",
+            f"From {what} and {weight.shape[0]} output channels came {by(y.shape)}, "
+            f"not {by(right.shape)}.",
             hint="Keep every stride-th row and column, beginning with the first: ceil(H / stride).",
         )
         return

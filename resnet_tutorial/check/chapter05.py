@@ -11,12 +11,9 @@ from torch import nn
 from ..blocks import ConvBlock, IdentityBlock
 from ..solutions.chapter05 import make_stage, plan_blocks
 from . import residual
+from .common import parameter_count
 from .core import Expectations, exercise
 from .networks import Network, Variant, judge_network
-
-
-def _by(shape) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _expect_module(expect: Expectations, block, name: str) -> bool:
@@ -191,7 +188,7 @@ def check_separate_blocks(repair, expect):
     """Nothing is shared any more, the values are kept, and the given stage is unharmed."""
     block = IdentityBlock(16, 4)
     shared = nn.Sequential(*[block] * 4)
-    before = sum(p.numel() for p in shared.parameters())
+    before = parameter_count(shared)
     stage = repair(shared)
     if not _expect_module(expect, stage, "separate_blocks"):
         return
@@ -201,7 +198,7 @@ def check_separate_blocks(repair, expect):
         hint="Iterate over the stage: each place gives a block, the same one four times.",
     ):
         return
-    found = sum(p.numel() for p in stage.parameters())
+    found = parameter_count(stage)
     expect(
         found == 4 * before and len(blocks) == 4, "still-shared",
         f"The repaired stage has {found:,} parameters; four separate blocks have {4 * before:,}.",
@@ -214,6 +211,6 @@ def check_separate_blocks(repair, expect):
         hint="Keep the values: copy the blocks instead of making new ones.",
     )
     expect(
-        sum(p.numel() for p in shared.parameters()) == before, "input-modified",
+        parameter_count(shared) == before, "input-modified",
         "The stage that was handed in has been changed.", hint="Return a new nn.Sequential.",
     )

@@ -20,7 +20,7 @@ from ..blocks import Bottleneck, needs_projection, projection
 from ..solutions.chapter06 import imagenet_stem
 from ..solutions.chapter07 import ResNeXt
 from . import residual
-from .common import described, whole
+from .common import described, parameter_count, whole
 from .core import exercise
 from .networks import Network, Shape, Variant, head_variants, judge_network, stages
 
@@ -539,7 +539,7 @@ def check_resnext_whole(ResNeXt_, expect):
             hint="class ResNeXt(nn.Module), with super().__init__() first.",
         ):  # fmt: skip
             return
-        count = sum(p.numel() for p in made.parameters())
+        count = parameter_count(made)
         seen = f"{name} as ResNeXt({layers}, {groups}, {base_width}) has {count:,} parameters, not {right:,}."
         if count != right:
             break

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..solutions import chapter12 as solutions
-from .common import described, gradients
+from .common import described, gradients, parameter_count
 from .core import exercise
 
 
@@ -37,10 +37,6 @@ def _output(expect, block: nn.Module, x: Tensor, shape: tuple[int, ...] | None, 
     ):  # fmt: skip
         return None
     return y
-
-
-def _count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def _by_size(module: nn.Module) -> dict[int, list[nn.Parameter]]:
@@ -85,14 +81,14 @@ def check_highway_block(Highway, expect):
     x = torch.randn(2, channels, 7, 5).double()
     if _output(expect, block, x, tuple(x.shape), "The block") is None:
         return
-    expected = _count(solutions.HighwayBlock(channels))
+    count, expected = parameter_count(block), parameter_count(solutions.HighwayBlock(channels))
     kernels = [p for p in block.parameters() if p.dim() == 4]
     vectors = [p for p in block.parameters() if p.dim() == 1]
     sizes = [sum(p.numel() for p in some) for some in (kernels, vectors)]
     if not expect(
         sizes == [18 * channels**2, 2 * channels] and all(k.shape[1:] == (channels, 3, 3) for k in kernels)
-        and _count(block) == expected, "wrong-parameters",
-        f"The block has {_count(block):,} parameters, {sizes[0]:,} of them in kernels and {sizes[1]} in biases, "
+        and count == expected, "wrong-parameters",
+        f"The block has {count:,} parameters, {sizes[0]:,} of them in kernels and {sizes[1]} in biases, "
         f"not {expected:,}: {18 * channels**2} and {2 * channels}.",
         hint="Two 3x3 convolutions from channels to channels, both with a bias.",
     ):  # fmt: skip
@@ -178,12 +174,12 @@ def check_dense_layer(Dense, expect):
         hint="Only the copy for the convolution goes through batch norm and ReLU.",
     ):
         return
-    expected = _count(solutions.DenseLayer(5, 3))
+    count, expected = parameter_count(block), parameter_count(solutions.DenseLayer(5, 3))
     kernels = [p for p in block.parameters() if p.dim() == 4]
     if not expect(
-        _count(block) == expected and len(kernels) == 1 and kernels[0].shape == (3, 5, 3, 3),
-        {expected + 3: "bias", expected - 4: "bn-after-conv"}.get(_count(block), "wrong-parameters"),
-        f"The layer has {_count(block)} parameters, not {expected}.",
+        count == expected and len(kernels) == 1 and kernels[0].shape == (3, 5, 3, 3),
+        {expected + 3: "bias", expected - 4: "bn-after-conv"}.get(count, "wrong-parameters"),
+        f"The layer has {count} parameters, not {expected}.",
         hint="A batch norm on the 5 channels that come in, and a 3x3 convolution without bias.",
     ):
         return
@@ -262,11 +258,11 @@ def check_squeeze_excitation(SE, expect):
     ):
         return
     reference = solutions.SqueezeExcitation(channels, reduction).double()
-    expected = _count(reference)
+    count, expected = parameter_count(block), parameter_count(reference)
     mine, theirs = _by_size(block), _by_size(reference)
     if not expect(
         {size: len(some) for size, some in mine.items()} == {size: len(some) for size, some in theirs.items()},
-        "wrong-parameters", f"The module has {_count(block)} parameters, not the {expected} of two linear layers.",
+        "wrong-parameters", f"The module has {count} parameters, not the {expected} of two linear layers.",
         hint="channels to channels // reduction and back, both with a bias.",
     ):
         return
@@ -355,9 +351,9 @@ def check_averaging_shortcut(Shortcut, expect):
 def _averages(expect, block: nn.Module, stride: int, sizes) -> bool:
     """Compare the values with the book's on the same weights, in eval mode and in training mode."""
     reference = solutions.AveragingShortcut(4, 6, stride).double()
-    expected = _count(reference)
+    count, expected = parameter_count(block), parameter_count(reference)
     kernels = [p for p in block.parameters() if p.numel() == 24]
-    right_size = _count(block) == expected and len(kernels) == 1
+    right_size = count == expected and len(kernels) == 1
     for module in [*block.modules(), *reference.modules()]:
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
@@ -381,8 +377,8 @@ def _averages(expect, block: nn.Module, stride: int, sizes) -> bool:
     ):
         return False
     if not expect(
-        right_size, "missing-bn" if _count(block) == expected - 12 else "wrong-parameters",
-        f"The shortcut has {_count(block)} parameters, not {expected}.",
+        right_size, "missing-bn" if count == expected - 12 else "wrong-parameters",
+        f"The shortcut has {count} parameters, not {expected}.",
         hint="A 1x1 convolution without bias and a batch norm.",
     ):
         return False

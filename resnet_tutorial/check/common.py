@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,31 +11,31 @@ import torch
 from torch import Tensor, nn
 
 
+def _scalar(value: Any) -> Any:
+    """Return what a tensor or array without axes holds, ``None`` for one that has axes, and all else as it is."""
+    if not isinstance(value, Tensor | np.ndarray):
+        return value
+    return None if value.ndim or getattr(value, "is_meta", False) else value.item()
+
+
 def whole(value: Any) -> int | None:
     """Return the whole number that ``value`` is (Python's, NumPy's, a tensor without axes), or ``None``."""
-    if isinstance(value, Tensor | np.ndarray):
-        if value.ndim or getattr(value, "is_meta", False):
-            return None
-        value = value.item()
+    value = _scalar(value)
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
 def number(value: Any) -> float | None:
     """Return the real number that ``value`` is (Python's, NumPy's, a tensor without axes), or ``None``."""
-    if isinstance(value, Tensor | np.ndarray):
-        if value.ndim or getattr(value, "is_meta", False):
-            return None
-        value = value.item()
+    value = _scalar(value)
     return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
 
 
 def whole_numbers(value: Any, count: int) -> list[int] | None:
     """Return the ``count`` whole numbers that a sequence holds, or ``None`` if it does not."""
-    if isinstance(value, Tensor | np.ndarray):
-        value = list(value) if value.ndim == 1 else None
-    if not isinstance(value, tuple | list) or len(value) != count:
+    entries = sequence(value, count)
+    if entries is None:
         return None
-    found = [whole(entry) for entry in value]
+    found = [whole(entry) for entry in entries]
     return None if None in found else found
 
 
@@ -53,6 +54,16 @@ def described(value: Any) -> str:
     return name if len(shown) > 80 or shown.startswith("<") else f"{shown} ({name})"
 
 
+def by(shape: Iterable[int]) -> str:
+    """Return a shape as the messages write it: "8 x 16 x 3"."""
+    return " x ".join(map(str, shape))
+
+
+def some(names: list[str], count: int) -> str:
+    """Return the first names, and dots if there are more than ``count``."""
+    return ", ".join(names[:count]) + " …" * (len(names) > count)
+
+
 def unlike(one: float, other: float, digits: int = 4) -> tuple[str, str]:
     """Return both numbers with as many digits as it takes to tell them apart."""
     for enough in range(digits, 17):
@@ -60,6 +71,11 @@ def unlike(one: float, other: float, digits: int = 4) -> tuple[str, str]:
         if texts[0] != texts[1]:
             return texts
     return repr(one), repr(other)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Return how many numbers the module's parameters hold."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def frozen(module: nn.Module) -> list[str]:
@@ -75,10 +91,7 @@ def differs_between_calls(call) -> bool:
 
 def truth(value: Any) -> bool | None:
     """Return the truth value that ``value`` is (Python's, NumPy's, a tensor without axes), or ``None``."""
-    if isinstance(value, Tensor | np.ndarray):
-        if value.ndim or getattr(value, "is_meta", False):
-            return None
-        value = value.item()
+    value = _scalar(value)
     return bool(value) if isinstance(value, bool | np.bool_) else None
 
 

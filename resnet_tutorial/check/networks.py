@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models import make_layer
+from .common import by, parameter_count, some
 from .residual import one_thread
 from .residual.plan import key
 from .residual.program import Values
@@ -103,7 +104,7 @@ class _Look:
         mine, right = _inventory(self.mine), _inventory(self.right)
         if mine == right:
             return self._say(True, "wrong-parameters", "", "")
-        numbers = [sum(p.numel() for p in model.parameters()) for model in (self.mine, self.right)]
+        numbers = [parameter_count(model) for model in (self.mine, self.right)]
         seen = f"it has {numbers[0]:,} parameters instead of {numbers[1]:,}"
         if not mine:
             return self._say(
@@ -135,7 +136,7 @@ class _Look:
         try:
             return model(x)
         except Exception as error:
-            error.add_note(f"({self.network.call} was given {_by(x.shape)}.)")
+            error.add_note(f"({self.network.call} was given {by(x.shape)}.)")
             raise
 
     def _computes_something_else(self, variant: tuple[str, str, str, nn.Module]) -> bool:
@@ -170,7 +171,7 @@ class _Look:
             ):
                 return False
             if tuple(y.shape) != wanted:
-                seen = f"{_by(x.shape)} became {_by(y.shape)} instead of {_by(wanted)}."
+                seen = f"{by(x.shape)} became {by(y.shape)} instead of {by(wanted)}."
                 alike = (v for v in self._variants() if not self._computes_something_else(v))
                 code, message, hint = next(alike, ("wrong-shape", "", self._shape_hint()))[:3]
                 return self._say(False, code, f"{seen} {message[:1].upper()}{message[1:]}".rstrip(), hint)
@@ -207,7 +208,7 @@ class _Look:
         if idle:
             return self._say(
                 False, "unused-parameters",
-                f"{', '.join(idle[:3])}{' …' * (len(idle) > 3)} take no part in the output.",
+                f"{some(idle, 3)} take no part in the output.",
                 "Is a layer made and never called, or its result overwritten?",
             )
         return self._say(
@@ -234,7 +235,7 @@ class _Look:
             slopes.append(images.grad)
         idle = [n for n, p in self.mine.named_parameters() if p.grad is None]
         if not self._say(
-            not idle, "not-trained", f"{', '.join(idle[:3])}{' …' * (len(idle) > 3)} get no gradient.",
+            not idle, "not-trained", f"{some(idle, 3)} get no gradient.",
             "Use every layer, and leave requires_grad, .detach() and torch.no_grad() alone.",
         ) or not self._say(
             slopes[0] is not None and same(slopes[0], slopes[1]), "gradient-cut",
@@ -321,15 +322,11 @@ def _unfilled() -> Iterator[None]:
 
 
 def _listed(shapes: Counter) -> str:
-    some = [
+    texts = [
         f"{count} parameter{'s' * (count > 1)} of shape {'×'.join(map(str, shape))}"
         for shape, count in shapes.most_common(3) if shape
     ]  # fmt: skip
-    return ", ".join(some) + (" …" if len(shapes) > 3 else "")
-
-
-def _by(shape) -> str:
-    return " x ".join(map(str, shape))
+    return ", ".join(texts) + (" …" if len(shapes) > 3 else "")
 
 
 def _first_line(error: Exception) -> str:
