@@ -1,0 +1,183 @@
+"""What the checks of this chapter share: comparing two networks, and the questions asked of both.
+
+Two networks are compared by giving both the same numbers and looking at what comes out.
+So that neither names nor the order of definition matter, the numbers depend on a tensor's shape
+alone: all tensors of one shape get the same values (:func:`_by_shape`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from itertools import chain
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.parameter import is_lazy
+
+from ..common import described, differs_between_calls, frozen, some
+from ..networks import Variant
+
+
+@cache
+def _numbers() -> Tensor:
+    return torch.randn(2_400_000, generator=torch.Generator().manual_seed(6))
+
+
+def values(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return the numbers that every tensor of this shape is given."""
+    count = prod(shape)
+    numbers = _numbers()
+    if count > len(numbers):
+        numbers = numbers.repeat(-(-count // len(numbers)))
+    numbers = numbers[:count].view(shape).to(dtype)
+    # He's scale for weights; the vectors of batch norms take both signs, so that each ReLU matters.
+    return numbers * (2 / prod(shape[1:])) ** 0.5 if len(shape) > 1 else numbers
+
+
+def _by_shape(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return values for all parameters and buffers, the same for all tensors of one shape."""
+    shapes = {tuple(p.shape) for p in model.parameters()}
+    shared = {shape: values(shape, dtype) for shape in shapes}
+    given = {name: shared[tuple(p.shape)] for name, p in model.named_parameters()}
+    for name, buffer in model.named_buffers():  # a training step changes them: each its own
+        if buffer.is_floating_point():  # variances are positive
+            given[name] = 0.5 + values(tuple(buffer.shape), dtype).sigmoid()
+        else:
+            given[name] = torch.zeros(buffer.shape, dtype=buffer.dtype)
+    return given
+
+
+def run(model: nn.Module, x: Tensor, train: bool) -> Tensor:
+    """Return what the model computes with weights that depend on their shapes alone."""
+    return functional_call(model.train(train), _by_shape(model, x.dtype), x)
+
+
+def same(mine: Tensor, wanted: Tensor, tolerance: float) -> bool:
+    """Whether two tensors agree up to this share of the largest value."""
+    return mine.shape == wanted.shape and bool((mine - wanted).abs().max() <= tolerance * wanted.abs().max())
+
+
+def shown(shape: Iterable[int]) -> str:
+    """Return a shape as this chapter's messages write it: "3 × 7 × 7"."""
+    return " × ".join(map(str, shape))
+
+
+def is_module(attempt: Any, what: str, expect) -> bool:
+    """Whether something came back that PyTorch can train and move as a whole."""
+    if not expect(
+        isinstance(attempt, nn.Module), "not-a-module",
+        f"{what} gave a {type(attempt).__name__}, not an nn.Module.",
+        hint="nn.Sequential(first, second, …) makes one module of several.",
+    ):  # fmt: skip
+        return False
+    return expect(
+        not isinstance(attempt, nn.ModuleList | nn.ModuleDict), "not-callable",
+        f"{what} gave an nn.{type(attempt).__name__}, which keeps modules but does not run them.",
+        hint="nn.Sequential(*blocks) runs them one after the other.",
+    )  # fmt: skip
+
+
+def ready(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Give lazy layers their shapes, by a call with an input of this shape."""
+    if any(is_lazy(tensor) for tensor in chain(model.parameters(), model.buffers())):
+        device = next(chain(model.parameters(), model.buffers())).device
+        with torch.no_grad():
+            model.eval()(torch.zeros(shape, device=device))
+        model.train()
+    return model
+
+
+def gave_a_tensor(y: Any, what: str, expect) -> bool:
+    """Whether a call gave one tensor."""
+    return expect(
+        isinstance(y, Tensor), "wrong-type", f"{what} returned {described(y)}, not a tensor.",
+        hint="forward ends with return, and returns one tensor.",
+    )  # fmt: skip
+
+
+def trains(model: nn.Module, what: str, expect) -> bool:
+    """Whether all parameters ask for gradients and all modules are in training mode."""
+    names = frozen(model)
+    resting = [name or "the whole" for name, module in model.named_modules() if not module.training]
+    return expect(
+        not names, "frozen",
+        f"{what}: {len(names)} of the parameter tensors, {some(names, 2)}, are frozen: "
+        "no optimiser would train them.",
+        hint="Leave requires_grad as it is; a new network is trained as a whole.",
+    ) and expect(
+        not resting, "left-in-eval", f"{what}: fresh from the call, {resting[0] if resting else ''} is in eval mode.",
+        hint="Leave out .eval(): a new module is in training mode, and whoever evaluates it changes that.",
+    )  # fmt: skip
+
+
+def _gradients(model: nn.Module, x: Tensor, train: bool) -> dict[tuple[int, ...] | None, Tensor | None]:
+    """Return the gradients of a mixture of the outputs: the input's under None, the parameters' by shape."""
+    given = _by_shape(model, x.dtype)
+    # No cached values: these ask for gradients. Axes of length 1 are a matter of style.
+    leaves: dict[tuple[int, ...] | None, Tensor] = {None: x.clone().requires_grad_()}
+    for name, parameter in model.named_parameters():
+        key = tuple(n for n in parameter.shape if n > 1)
+        leaf = leaves.setdefault(key, given[name].clone().requires_grad_())
+        given[name] = leaf.view(parameter.shape)
+    y = functional_call(model.train(train), given, leaves[None].clone())
+    if not y.requires_grad:
+        return dict.fromkeys(leaves)
+    mixed = (y * values(tuple(y.shape), y.dtype)).sum()
+    return dict(zip(leaves, torch.autograd.grad(mixed, list(leaves.values()), allow_unused=True), strict=True))
+
+
+def _gradients_hold(mine: nn.Module, book: nn.Module, x: Tensor, train: bool, what: str, expect) -> bool:
+    """Whether the gradients are the book's; the outputs are known to be."""
+    found = _gradients(mine, x, train)
+    for key, wanted in _gradients(book, x, train).items():
+        if key not in found:
+            continue
+        whose = "the input" if key is None else f"the parameters of {shown(key)}"
+        got = found[key]
+        if not expect(
+            got is not None and bool(got.any()), "gradient-cut",
+            f"{what}: the values are right, but no gradient reaches {whose}.",
+            hint="Leave out .detach(), .data, .item() and torch.no_grad() in forward.",
+        ):  # fmt: skip
+            return False
+        if not expect(
+            same(got, wanted, 1e-8), "wrong-gradient",
+            f"{what}: the values are right, but the gradient of {whose} is not.",
+            hint="Leave out .detach(), .data and torch.no_grad() in forward.",
+        ):  # fmt: skip
+            return False
+    return True
+
+
+def explain(
+    y: Tensor, model: nn.Module, x: Tensor, train: bool, what: str, expect, variants: Iterable[Variant],
+    tolerance: float, message: str, hint: str,
+) -> None:  # fmt: skip
+    """Record why the values y are wrong: chance, a known fault, or else what message and hint say."""
+    if not expect(
+        not differs_between_calls(lambda: run(model, x, train)), "random",
+        f"{what}: two calls with the same input and weights in {'training' if train else 'evaluation'} mode "
+        "give different outputs.",
+        hint="Leave out dropout and noise; nothing here is random.",
+    ):  # fmt: skip
+        return
+    for code, known_message, known_hint, build in variants:
+        if same(y, run(build(), x, train), tolerance):
+            expect(False, code, known_message, known_hint)
+            return
+    expect(False, "wrong-value", message, hint)
+
+
+def agrees(
+    y: Tensor, mine: nn.Module, book: nn.Module, x: Tensor, train: bool, what: str, expect, message: str, hint: str,
+    variants: Iterable[Variant] = (),
+) -> bool:  # fmt: skip
+    """Whether y, what ``mine`` makes of x, and its gradients are the book's; the arguments are those of explain."""
+    if same(y, run(book, x, train), 1e-9):
+        return _gradients_hold(mine, book, x, train, what, expect)
+    explain(y, mine, x, train, what, expect, variants, 1e-9, message, hint)
+    return False
