@@ -1,6 +1,6 @@
 """The machinery of the checks: the registry of exercises, and how a check turns into a report.
 
-A chapter's checks stand in ``chapterNN.py`` beside this file. Each is a function of the learner's
+A chapter's checks stand in ``chapterNN.py`` beside this file, or in a folder ``chapterNN``. Each is a function of the learner's
 object and of ``expect``, which records what holds; nothing that the learner's code does (raise,
 print, return the wrong type) gets out of :meth:`Exercise.__call__` as a traceback.
 """
@@ -11,6 +11,7 @@ import linecache
 import os
 import pkgutil
 import re
+import textwrap
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from typing import Any
 
 from resnet_tutorial.check import guard
 from resnet_tutorial.check.bookkeeping import note
+from resnet_tutorial.check.holds import HOLDS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _REGISTRY: dict[str, Exercise] = {}
@@ -51,6 +53,12 @@ class Expectations:
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
+        self.remarks: list[str] = []
+
+    def remark(self, text: str) -> None:
+        """Say something about an answer that is neither right nor wrong, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
 
     def __call__(self, condition: bool, code: str, message: str, hint: str = "") -> bool:
         """Record one finding and return whether it holds.
@@ -74,6 +82,7 @@ class Report:
         printed: what the learner's code printed meanwhile, cut to a readable length.
         replaced: functions of torch or Python that the learner's code had replaced; the check put
             them back.
+        remarks: what is worth knowing about a right answer, such as a line that it could do without.
     """
 
     exercise: Exercise
@@ -82,6 +91,7 @@ class Report:
     attempt: Any = None
     printed: str = ""
     replaced: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -109,17 +119,28 @@ class Report:
     def _failures(self) -> list[Finding]:
         return [f for f in self.findings if not f.ok]
 
+    def holds(self) -> list[str]:
+        """Return in a few words each what was looked at and is right, in the order in which it was."""
+        failed = {f.code for f in self._failures()}
+        right = (f.code for f in self.findings if f.ok and f.code not in failed)
+        known = (HOLDS.get(f"{self.exercise.id}/{code}", HOLDS.get(code)) for code in right)
+        return list(dict.fromkeys(words for words in known if words))
+
     def __str__(self) -> str:
         lines = [self._headline()]
         for finding in self._failures():
             lines.append(f"  - {finding.message} [{finding.code}]")
             if finding.hint:
                 lines.append(f"    Try: {finding.hint}")
-        return "\n".join([*lines, *(f"  {remark}" for remark in self._remarks())])
+        lines += [f"  {remark}" for remark in self._notes()]
+        if self.holds():
+            right = f"  Right{'' if self.passed else ' so far'}: {'; '.join(self.holds())}."
+            lines += textwrap.wrap(right, 100, subsequent_indent="    ")
+        return "\n".join(lines)
 
-    def _remarks(self) -> list[str]:
+    def _notes(self) -> list[str]:
         """Return what should be known besides the findings."""
-        remarks = []
+        remarks = [*self.remarks] if self.passed else []
         if self.replaced:
             some = ", ".join(self.replaced[:3]) + (" ..." if len(self.replaced) > 3 else "")
             remarks.append(f"Note: {some} had been replaced; the check used the original.")
@@ -138,14 +159,23 @@ class Report:
             + "</li>"
             for f in self._failures()
         )
+        marks = "".join(f'<li style="{_ITEM}"><span style="{_TICK}">✓</span> {escape(w)}</li>' for w in self.holds())
+        right = "Right" if self.passed else "Right so far"
         return (
             f'<div class="check-report check-{state}" '
             f'style="border-left:4px solid {colour};padding:.4em .8em;margin:.3em 0">'
             f"<strong>{escape(self._headline())}</strong>"
             + (f'<ul style="margin:.4em 0 0">{items}</ul>' if items else "")
-            + "".join(f'<pre style="margin:.4em 0 0">{escape(r)}</pre>' for r in self._remarks())
+            + "".join(f'<div style="margin:.4em 0 0;white-space:pre-wrap">{escape(r)}</div>' for r in self._notes())
+            + (f'<ul aria-label="{right}" style="{_LIST}">{marks}</ul>' if marks else "")
             + "</div>"
         )
+
+
+# Written into each element: a notebook has no style sheet of the book's.
+_LIST = "list-style:none;padding:0;margin:.5em 0 0;display:flex;flex-wrap:wrap;gap:0 1.2em;font-size:.9em"
+_ITEM = "margin:0"
+_TICK = "color:#1b7f5c;font-weight:bold"
 
 
 @dataclass(frozen=True)
@@ -198,11 +228,13 @@ class Exercise:
             # An optimiser's first step loads this, which takes seconds: here once, not in each copy.
             import_module("torch._dynamo")
         outcome = guard.run(lambda: self._look_at(attempt))
-        result = outcome.result or {"attempted": True, "findings": []}
+        result = outcome.result or {"attempted": True, "findings": [], "remarks": []}
         findings = [Finding(**finding) for finding in result["findings"]]
         if outcome.trouble:
             findings.append(Finding(False, outcome.trouble, outcome.message, _AFTER_TROUBLE))
-        return Report(self, findings, result["attempted"], attempt, outcome.printed, outcome.replaced)
+        return Report(
+            self, findings, result["attempted"], attempt, outcome.printed, outcome.replaced, tuple(result["remarks"])
+        )
 
     def _look_at(self, attempt: Any) -> dict:
         """Run the check and return what it found, as JSON knows it."""
@@ -225,7 +257,8 @@ class Exercise:
                 expect(False, "too-much-memory", _describe(error), _LESS_MEMORY)
             else:
                 expect(False, *_explain(error))
-        return {"attempted": attempted, "findings": [asdict(finding) for finding in expect.findings]}
+        findings = [asdict(finding) for finding in expect.findings]
+        return {"attempted": attempted, "findings": findings, "remarks": expect.remarks}
 
 
 _AFTER_TROUBLE = "Call it yourself on a small input and watch what it does."

@@ -1,7 +1,8 @@
 """One judge for all residual blocks: see :mod:`.judge` for how it decides."""
 
 from .around import default_holds, given_shortcut_holds, is_class
-from .judge import Case, Notes, Variant, judge, one_thread
+from .judge import judge, one_thread
+from .look import Case, Notes, Variant
 from .plan import Layer, Plan, basic, bottleneck
 
 __all__ = [

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from resnet_tutorial.check.common import by
+
 from .plan import kernels_of, shapes_of
 from .watch import materialised
 
@@ -42,7 +44,7 @@ def default_holds(
         count = [sum(p.numel() for p in block.parameters()) for block in (ours, theirs)]
         differs = f"it has {count[0]:,} parameters, the other {count[1]:,}"
     if sizes[0] != sizes[1] and all(sizes):
-        differs = f"8 x 8 pixels become {_by(sizes[0][2:])}, with the other {_by(sizes[1][2:])}"
+        differs = f"8 x 8 pixels become {by(sizes[0][2:])}, with the other {by(sizes[1][2:])}"
     return expect(
         kernels[0] == kernels[1] and sizes[0] == sizes[1], "wrong-default",
         f"{call} should be the same block as {explicit_call}; {differs or 'one of them fails'}.",
@@ -91,7 +93,3 @@ def given_shortcut_holds(
         ):  # fmt: skip
             return False
     return True
-
-
-def _by(shape) -> str:
-    return " x ".join(map(str, shape))

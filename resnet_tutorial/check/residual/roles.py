@@ -78,6 +78,15 @@ def inventory(block: nn.Module, plan: Plan) -> tuple[Counter, Counter]:
     return mine, Counter(map(kind, wanted))
 
 
+def is_bias(block: nn.Module, plan: Plan, name: str) -> bool:
+    """Tell whether a parameter is the bias of one of the block's own convolutions or matrices."""
+    owner, _, last = name.rpartition(".")
+    module = block.get_submodule(owner)
+    if last != "bias" or not isinstance(module, nn.Conv2d | nn.Linear):
+        return False
+    return fit(tuple(module.weight.shape), list(plan.roles().values())) is not None
+
+
 def level(block: nn.Module, plan: Plan, shared: Values) -> None:
     """Give all parameters of one shape the same numbers; those of no use to the plan keep theirs."""
     wanted = list(plan.roles().values())

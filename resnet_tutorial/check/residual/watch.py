@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
@@ -18,6 +19,9 @@ def materialised(block: nn.Module, channels: int) -> nn.Module:
             block(torch.randn(2, channels, 8, 8))
         block.train()
     return block
+
+
+_RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
 
 class Call(NamedTuple):
@@ -39,17 +43,21 @@ class Call(NamedTuple):
 class Watch(TorchFunctionMode):
     """Notes each convolution that is computed meanwhile, in whatever style it is called.
 
-    ``clash`` holds the two shapes of an operation that torch refused because they do not fit.
+    ``clash`` holds the two shapes of an operation that torch refused because they do not fit, and
+    ``idle_relus`` counts the ReLUs that met no negative number.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[Call] = []
         self.clash: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        self.idle_relus = 0
         self._behind: dict[int, Tensor] = {}  # what a convolution has had a part in, kept alive
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         given = kwargs or {}
+        if func in _RELUS and args and bool((args[0] >= 0).all()):
+            self.idle_relus += 1
         try:
             result = func(*args, **given)
         except RuntimeError as error:
