@@ -1,8 +1,9 @@
 """The machinery of the checks: the registry of exercises, and how a check turns into a report.
 
-A chapter's checks stand in ``chapterNN.py`` beside this file, or in a folder ``chapterNN``. Each is a function of the learner's
-object and of ``expect``, which records what holds; nothing that the learner's code does (raise,
-print, return the wrong type) gets out of :meth:`Exercise.__call__` as a traceback.
+A chapter's checks stand in ``chapterNN.py`` beside this file, or in a folder ``chapterNN``. Each is
+a function of the learner's object and of ``expect``, which records what holds; nothing that the
+learner's code does (raise, print, return the wrong type) gets out of :meth:`Exercise.__call__` as a
+traceback.
 """
 
 from __future__ import annotations
