@@ -175,7 +175,7 @@ class Report:
 
 # Written into each element: a notebook has no style sheet of the book's.
 _LIST = "list-style:none;padding:0;margin:.5em 0 0;display:flex;flex-wrap:wrap;gap:0 1.2em;font-size:.9em"
-_ITEM = "margin:0"
+_ITEM = "margin:0;padding-left:1.1em;text-indent:-1.1em"
 _TICK = "color:#1b7f5c;font-weight:bold"
 
 
