@@ -38,7 +38,8 @@ book: $(READY)  ## build the executed HTML book in _build/html
 test: book  ## build the book and run every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-colab: $(COLAB_READY)  ## run every student notebook under Colab's own versions
+test-colab: $(COLAB_READY)  ## train every network and run every student notebook under Colab's own versions
+	@$(COLAB_BIN)/python tools/train_all.py
 	@$(COLAB_BIN)/python tools/run_notebook.py --jobs 2 notebooks/*.ipynb
 
 notebooks: $(READY)  ## write notebooks/ anew from book/
