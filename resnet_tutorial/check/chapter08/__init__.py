@@ -1,5 +1,10 @@
-"""Checks of chapter 8, training on CIFAR-10: one file for each exercise."""
+"""Checks of chapter 8, training on CIFAR-10: one file for each exercise, and what they share in :mod:`.shared`.
 
-from . import checkpoint, crops, evaluation, schedule, smoothing, step
+The last exercise, the whole loop, has four files that begin with ``loop``.
+Importing a file registers its exercise.
+"""
 
-__all__ = ["checkpoint", "crops", "evaluation", "schedule", "smoothing", "step"]
+# In the order of the exercises.
+from . import crops, smoothing, schedule, step, evaluation, checkpoint, loop  # isort: skip
+
+__all__ = ["crops", "smoothing", "schedule", "step", "evaluation", "checkpoint", "loop"]
