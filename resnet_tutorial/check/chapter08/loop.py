@@ -113,8 +113,8 @@ def _odd_sizes(seen: Run, sizes: list[int], one_epoch: list[int]) -> tuple[str, 
             "Draw an order of the images, and cut it into pieces from its beginning: the short one comes last.",
         )
     full = count // batch
-    rounds = [seen.log.trained[start : start + full] for start in range(0, len(sizes), full)]
-    twice = [_never_and_twice(looks, count)[1] for looks in rounds]
+    parts = [seen.log.trained[start : start + full] for start in range(0, len(sizes), full)]
+    twice = [_never_and_twice(looks, count)[1] for looks in parts]
     if any(twice):
         return (
             "images-repeated", f"{asked}: within {full} batches {max(twice)} images came more than once.",

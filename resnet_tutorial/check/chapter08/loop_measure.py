@@ -71,10 +71,10 @@ def _returns_a_list(seen: Run, expect: Expectations) -> bool:
     if values is None:
         code = "nothing-returned" if result is None else "wrong-type"
         words, hint = "", "errors.append(...) after each epoch, and return errors at the end."
-        if number(result) is not None and not isinstance(result, Tensor):
+        one = None if isinstance(result, Tensor) else number(result)
+        if one is not None:
             code = "one-number"
-            best = min(_right(seen.setting))
-            if math.isclose(number(result), best, rel_tol=1e-5):
+            if _close(one, min(_right(seen.setting))):
                 words = " It is the smallest error of the run: a choice, and too good on average."
         return expect(
             False, code, f"It returned {described(result)}, not a list of {epochs} errors.{words}", hint=hint
@@ -103,7 +103,7 @@ def _right(setting: Setting) -> list[float]:
 
 
 def _returns_the_errors(seen: Run, own: list[Look], expect: Expectations) -> bool:
-    values = [float(number(value)) for value in sequence(seen.result)]
+    values = [float(value) for value in seen.result]
     right = _right(seen.setting)
     wrong_ones = [k for k, pair in enumerate(zip(values, right, strict=True)) if not _close(*pair)]
     if not wrong_ones:

@@ -8,7 +8,7 @@ So the network can tell of everything that it is shown what it is, and how it ca
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -234,5 +234,5 @@ def run(train: Callable, setting: Setting) -> Run:
     )  # fmt: skip
 
 
-def _alike(ones: list[Tensor], others: list[Tensor]) -> bool:
+def _alike(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
     return all(map(torch.equal, ones, others))

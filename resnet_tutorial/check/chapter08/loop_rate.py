@@ -32,7 +32,7 @@ def _explained(rates: list[float], right: list[float], seen: Run) -> tuple[str, 
     """Return code, message and hint for the rates that were seen."""
     per_epoch = seen.setting.per_epoch
     step = next(k for k, pair in enumerate(zip(rates, right, strict=True)) if not _close(*pair))
-    met = (f"Step {step}, number {step % per_epoch} of epoch {step // per_epoch + 1}, was taken with "
+    met = (f"Step {step}, in epoch {step // per_epoch + 1}, was taken with "
            f"{_named(rates[step])}, not with rate({step}).")  # fmt: skip
     if all(_close(rate, OWN_RATE) for rate in rates):
         asked = len(seen.log.asked)
