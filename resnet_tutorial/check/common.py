@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -57,6 +57,40 @@ def described(value: Any) -> str:
 def by(shape: Iterable[int]) -> str:
     """Return a shape as the messages write it: "8 x 16 x 3"."""
     return " x ".join(map(str, shape))
+
+
+def written(name: str, *arguments: Any, **options: Any) -> str:
+    """Return a call as the messages write it: "f(3, padding=1)"; a tensor is told by its shape."""
+    values = [*map(_short, arguments), *(f"{key}={_short(value)}" for key, value in options.items())]
+    return f"{name}({', '.join(values)})"
+
+
+def _short(value: Any) -> str:
+    return described(value) if isinstance(value, Tensor | np.ndarray | nn.Module) or callable(value) else repr(value)
+
+
+class told:
+    """Adds a note to an exception that is raised meanwhile: what the learner's code had been asked."""
+
+    def __init__(self, note: str) -> None:
+        self.note = note
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception):
+            error.add_note(f"({self.note})")
+
+
+def noting(name: str, function: Callable) -> Callable:
+    """Return the function; an exception of it says which call raised it."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with told(f"{written(name, *arguments, **options)} was called."):
+            return function(*arguments, **options)
+
+    return call
 
 
 def some(names: list[str], count: int) -> str:
