@@ -84,6 +84,27 @@ def with_biases(model, images, labels):
     return found + [1.0 for m in model.modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
 
 
+def in_mode(training, *, restore=False):
+    def gradient_norms(model, images, labels):
+        before = model.training
+        model.train(training)
+        found = norms()(model, images, labels)
+        if restore:
+            model.train(before)
+        return found
+
+    return gradient_norms
+
+
+def refusing(*depths):
+    def blocks_per_stage(depth):
+        if depth in depths:
+            raise ValueError
+        return by_divmod(depth)
+
+    return blocks_per_stage
+
+
 def with_autograd(model, images, labels):
     weights = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)]
     return [g.norm() for g in torch.autograd.grad(F.cross_entropy(model(images), labels), weights)]
@@ -118,6 +139,7 @@ WRONG = [
     ("blocks_per_stage", lambda depth: (depth - 2) // 6, "accepts-wrong-depth"),
     ("blocks_per_stage", lambda depth: (depth - 2) / 6, "not-an-integer"),
     ("blocks_per_stage", lambda depth: (depth - 2) // 3, "wrong-value"),
+    ("blocks_per_stage", refusing(8), "raised"),
     ("blocks_per_stage", lambda depth: str(by_divmod(depth)), "wrong-type"),
     ("blocks_per_stage", lambda depth: print(by_divmod(depth)), "wrong-type"),
     ("copying_conv", lambda channels: dirac(3), "wrong-channels"),
@@ -127,6 +149,10 @@ WRONG = [
     ("copying_conv", copying(padding=0), "wrong-shape"),
     ("copying_conv", lambda channels: nn.Identity(), "wrong-type"),
     ("gradient_norms", norms(clear=False), "gradients-accumulate"),
+    ("gradient_norms", in_mode(False), "mode-changed"),
+    ("gradient_norms", in_mode(True), "mode-changed"),
+    ("gradient_norms", in_mode(False, restore=True), "mode-changed"),
+    ("gradient_norms", in_mode(True, restore=True), "mode-changed"),
     ("gradient_norms", norms(square=True), "squared-norm"),
     ("gradient_norms", norms(kinds=nn.Conv2d | nn.Linear), "wrong-count"),
     ("gradient_norms", norms(kinds=nn.BatchNorm2d), "wrong-value"),
@@ -157,6 +183,12 @@ WRONG = [
 def test_wrong_answers_are_named(name, answer, code):
     report = getattr(check, name)(answer)
     assert not report.passed and first_fault(report) == code, report
+
+
+def test_each_fault_is_told_once_and_an_exception_says_of_which_call():
+    assert str(check.copying_conv(copying(bias=True))).count("[bias]") == 1
+    assert "blocks_per_stage(1202) was called" in str(check.blocks_per_stage(refusing(1202)))
+    assert "another batch" not in str(check.gradient_norms(norms(kinds=nn.BatchNorm2d)))
 
 
 def blank(*args, **kwargs):

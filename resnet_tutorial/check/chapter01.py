@@ -10,7 +10,7 @@ from torch import nn
 
 from ..cifar import cifar_plain, cifar_resnet
 from ..solutions import chapter01 as solutions
-from .common import described, number, sequence, unlike, whole
+from .common import described, noting, number, sequence, unlike, whole
 from .core import exercise
 
 
@@ -21,6 +21,7 @@ from .core import exercise
 )
 def check_blocks_per_stage(blocks_per_stage, expect):
     """The paper's depths, and depths that no such network has."""
+    blocks_per_stage = noting("blocks_per_stage", blocks_per_stage)
     for depth, n in ((8, 1), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18), (1202, 200)):
         found = blocks_per_stage(depth)
         value = whole(found)
@@ -56,6 +57,7 @@ def check_blocks_per_stage(blocks_per_stage, expect):
 )
 def check_copying_conv(copying_conv, expect):
     """Its output equals its input, for several channels and sizes, edges included."""
+    copying_conv = noting("copying_conv", copying_conv)
     for channels, size in ((1, (5, 5)), (4, (6, 9)), (7, (3, 3))):
         layer = copying_conv(channels)
         if not expect(
@@ -64,9 +66,8 @@ def check_copying_conv(copying_conv, expect):
             hint="nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False).",
         ):
             return
-        expect(
-            layer.bias is None, "bias", "The convolution has a bias.", hint="bias=False.",
-        )  # fmt: skip
+        if not expect(layer.bias is None, "bias", "The convolution has a bias.", hint="bias=False."):
+            return
         if not expect(
             (layer.in_channels, layer.out_channels) == (channels, channels), "wrong-channels",
             f"copying_conv({channels}) goes from {layer.in_channels} to {layer.out_channels} channels.",
@@ -84,13 +85,14 @@ def check_copying_conv(copying_conv, expect):
         code = "all-zero" if y.abs().max() == 0 else "mixes-channels" if channels > 1 else "wrong-value"
         if channels > 1 and torch.allclose(y, x.sum(1, keepdim=True).expand_as(x), atol=1e-5):
             code = "adds-channels"
-        expect(
+        if not expect(
             torch.allclose(y, x, atol=1e-6), code,
             f"With {channels} channels the output differs from the input by up to "
             f"{(y - x).abs().max().item():.2g}; projected on the input it is {scale:.2f} times as large.",
             hint="weight[o, i] is the 3x3 filter from channel i to channel o: a one in the middle "
             "where o equals i, and zero everywhere else.",
-        )
+        ):
+            return
 
 
 def _small_batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -114,7 +116,7 @@ def _norms(found) -> torch.Tensor | None:
 
 def _norm_fault(found: torch.Tensor, right: torch.Tensor, others: dict[str, torch.Tensor]) -> str:
     """Name the mistake that gives these norms."""
-    known = {"squared-norm": right**2, "wrong-order": right.flip(0), "summed-loss": 8 * right, **others}
+    known = {"wrong-value": right, "squared-norm": right**2, "wrong-order": right.flip(0), "summed-loss": 8 * right, **others}
     return next((code for code, norms in known.items() if torch.allclose(found, norms, rtol=1e-3)), "wrong-value")
 
 
@@ -124,8 +126,13 @@ _NORM_HINTS = {
     "summed-loss": "The cross entropy of a batch is the mean over its images.",
     "norm-of-weight": "The gradient stands in weight.grad, after backward().",
     "gradients-accumulate": "backward() adds to what is in grad; call model.zero_grad() before it.",
+    "mode-changed": "No model.eval() and no model.train(): with batch norms the gradients depend on the mode.",
     "wrong-value": "Cross entropy of model(images) and labels, backward(), then weight.grad.norm() of each.",
 }
+
+
+def _modes(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
 
 
 @exercise(
@@ -134,11 +141,12 @@ _NORM_HINTS = {
     solution="resnet_tutorial.solutions.chapter01:gradient_norms",
 )
 def check_gradient_norms(gradient_norms, expect):
-    """One number a convolution, the right ones, also with old gradients and when asked twice."""
-    for model in (cifar_plain(8), cifar_resnet(14, shortcut="B"), _with_bias()):
+    """One number a convolution, the right ones, also with old gradients, when asked twice, and in either mode."""
+    for model in (cifar_plain(8), cifar_resnet(14, shortcut="B"), _with_bias(), cifar_plain(8).eval()):
         x, labels = _small_batch()
         convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
         twin = copy.deepcopy(model)
+        other_mode = copy.deepcopy(model).train(not model.training)
         right = torch.tensor(solutions.gradient_norms(twin, x, labels), dtype=torch.float64)
         fresh = [m.weight.grad for m in twin.modules() if isinstance(m, nn.Conv2d)]
         solutions.gradient_norms(model, *_small_batch())  # leaves its gradients behind
@@ -147,8 +155,17 @@ def check_gradient_norms(gradient_norms, expect):
             "norm-of-weight": [m.weight.detach() for m in convolutions],
         }
         others = {code: torch.stack([t.double().norm() for t in all]) for code, all in others.items()}
+        others["mode-changed"] = torch.tensor(solutions.gradient_norms(other_mode, x, labels), dtype=torch.float64)
+        modes, words = _modes(model), {True: "training mode", False: "evaluation mode"}
         for call in ("of a model with gradients of another batch", "a second time"):
             answer = gradient_norms(model, x, labels)
+            if not expect(
+                _modes(model) == modes, "mode-changed",
+                f"The model came in {words[modes[0]]}; after the call "
+                + (f"it is in {words[not modes[0]]}." if model.training != modes[0] else "some layers are not."),
+                hint=_NORM_HINTS["mode-changed"],
+            ):
+                return
             found = _norms(answer)
             if not expect(
                 all(map(torch.equal, model.parameters(), twin.parameters())), "weights-changed",
@@ -173,9 +190,10 @@ def check_gradient_norms(gradient_norms, expect):
             if code == "wrong-value" and call == "a second time":
                 code = "gradients-accumulate"
             seen, due = unlike(found[place].item(), right[place].item())
+            asked = f"Called {call}" if code == "gradients-accumulate" else f"For a model in {words[model.training]}"
             if not expect(
                 torch.allclose(found, right, rtol=1e-3), code,
-                f"Called {call}, it gave {seen} for convolution {place + 1} of {len(right)}; the norm is {due}.",
+                f"{asked}, it gave {seen} for convolution {place + 1} of {len(right)}; the norm is {due}.",
                 hint=_NORM_HINTS[code],
             ):
                 return
@@ -188,6 +206,7 @@ def check_gradient_norms(gradient_norms, expect):
 )
 def check_diagnose(diagnose, expect):
     """Clear cases, and errors that differ by little or not at all."""
+    diagnose = noting("diagnose", diagnose)
     a, b = (round(random.uniform(4, 20), 2) for _ in range(2))
     cases = {
         "degradation": (((8.0, 12.0), (11.0, 14.0)), ((8.0, 12.0), (9.0, 11.0)), ((a, b), (a + 0.01, b))),
