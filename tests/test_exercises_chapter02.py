@@ -358,9 +358,42 @@ def empties(layers):
         ("jump-too-early", folds(lambda r, j, k, s, d: (r + d * (k - 1) * j * s, j * s))),
         ("dilation-ignored", folds(lambda r, j, k, s, d: (r + (k - 1) * j, j * s))),
         ("wrong-jump", lambda layers: (from_the_top(layers)[0], sum(s for _, s, _ in layers) or 1)),
+        ("wrong-jump", folds(lambda r, j, k, s, d: (r + d * (k - 1) * j, j * s * d))),
         ("modifies-input", empties),
+        ("raised", lambda layers: layers[0] and from_the_top(layers)),
         ("wrong-value", lambda layers: (7, 1)),
     ],
 )  # fmt: skip
 def test_field_names_the_mistake(code, attempt):
     assert first_failure(check.field_of_stack(attempt)) == code
+
+
+# --- what a report says ---
+
+
+@size_by
+def equal_span_refused(n, k, s, p, d):
+    if d * (k - 1) + 1 == n + 2 * p:
+        raise ValueError
+    return walks(n, k, s, p, d)
+
+
+def test_an_exception_says_of_which_call():
+    assert "conv_output_size(5, 5) was called" in str(check.conv_output_size(equal_span_refused))
+    assert "field_of_stack([]) was called" in str(check.field_of_stack(lambda layers: layers[0] and (1, 1)))
+
+
+def test_each_fault_is_told_once():
+    def rounded_up(n, k, s, p, d):
+        walks(n, k, s, p, d)
+        return math.ceil((n + 2 * p - d * (k - 1) - 1) / s) + 1
+
+    for report in (check.field_of_stack(empties), check.conv_output_size(size_by(rounded_up))):
+        assert len([finding for finding in report.findings if not finding.ok]) == 1, report
+
+
+@pytest.mark.parametrize("name", ["pixels_seen", "conv_params", "field_of_stack"])
+def test_a_right_number_bears_no_mistakes_code(name):
+    entry = check.catalog()[name]
+    mistakes = {"counts-twice", "counts-padding", "counts-unseen", "sums-kernels", "jump-ignored", "bias-ignored"}
+    assert not mistakes & {finding.code for finding in entry(entry.load_solution()).findings}

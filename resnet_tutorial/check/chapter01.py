@@ -116,7 +116,8 @@ def _norms(found) -> torch.Tensor | None:
 
 def _norm_fault(found: torch.Tensor, right: torch.Tensor, others: dict[str, torch.Tensor]) -> str:
     """Name the mistake that gives these norms."""
-    known = {"wrong-value": right, "squared-norm": right**2, "wrong-order": right.flip(0), "summed-loss": 8 * right, **others}
+    known = {"wrong-value": right, "squared-norm": right**2, "wrong-order": right.flip(0), "summed-loss": 8 * right}
+    known |= others
     return next((code for code, norms in known.items() if torch.allclose(found, norms, rtol=1e-3)), "wrong-value")
 
 
@@ -146,10 +147,10 @@ def check_gradient_norms(gradient_norms, expect):
         x, labels = _small_batch()
         convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
         twin = copy.deepcopy(model)
-        other_mode = copy.deepcopy(model).train(not model.training)
         right = torch.tensor(solutions.gradient_norms(twin, x, labels), dtype=torch.float64)
         fresh = [m.weight.grad for m in twin.modules() if isinstance(m, nn.Conv2d)]
         solutions.gradient_norms(model, *_small_batch())  # leaves its gradients behind
+        other_mode = copy.deepcopy(model).train(not model.training)
         others = {
             "gradients-accumulate": [m.weight.grad + g for m, g in zip(convolutions, fresh, strict=True)],
             "norm-of-weight": [m.weight.detach() for m in convolutions],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from .. import shapes
-from .common import described, whole, whole_numbers
+from .common import described, noting, whole, whole_numbers, written
 from .core import exercise
 
 
@@ -27,11 +27,6 @@ def _expect_int(value, expect, call: str) -> int | None:
     return whole(value)
 
 
-def _call(name: str, *arguments, **options) -> str:
-    """Return the call as it is written."""
-    return f"{name}({', '.join([*map(str, arguments), *(f'{k}={v}' for k, v in options.items())])})"
-
-
 @exercise(
     "conv_output_size", chapter=2, number=1, title="Write conv_output_size",
     difficulty=2, importance=5, minutes=10, points=2,
@@ -39,11 +34,12 @@ def _call(name: str, *arguments, **options) -> str:
 )  # fmt: skip
 def check_conv_output_size(conv_output_size, expect):
     """The size with each setting in turn, then all together, then an impossible kernel."""
+    conv_output_size = noting("conv_output_size", conv_output_size)
     if _expect_int(conv_output_size(224, 7, 2, 3), expect, "conv_output_size(224, 7, 2, 3)") is None:
         return
     for size, kernel in ((6, 3), (5, 5), (32, 1), (9, 2)):
         got, right = conv_output_size(size, kernel), size - kernel + 1
-        got = _expect_int(got, expect, _call("conv_output_size", size, kernel))
+        got = _expect_int(got, expect, written("conv_output_size", size, kernel))
         if got is None or not expect(
             got == right, "wrong-positions",
             f"A kernel of {kernel} on {size} pixels gave {got}; it can stand in {right} places.",
@@ -52,15 +48,15 @@ def check_conv_output_size(conv_output_size, expect):
             return
     for size, kernel, padding in ((6, 3, 1), (7, 5, 2), (4, 1, 3)):
         got, right = conv_output_size(size, kernel, padding=padding), size + 2 * padding - kernel + 1
-        got = _expect_int(got, expect, _call("conv_output_size", size, kernel, padding=padding))
+        got = _expect_int(got, expect, written("conv_output_size", size, kernel, padding=padding))
         if got is None or not expect(
             got == right, "padding-once" if got == right - padding else "wrong-padding",
             f"{size} pixels with a padding of {padding} and a kernel of {kernel} gave {got}, not {right}.",
             hint="The padding stands at both ends of the row.",
         ):  # fmt: skip
             return
-    _check_stride(conv_output_size, expect)
-    _check_dilation(conv_output_size, expect)
+    if _check_stride(conv_output_size, expect):  # what rounds wrongly says nothing about the dilation
+        _check_dilation(conv_output_size, expect)
     for arguments in ((5, 7, 1, 0, 1), (5, 3, 1, 0, 3), (2, 7, 2, 2, 1)):
         if not expect(
             _refuses(conv_output_size, *arguments), "kernel-does-not-fit",
@@ -70,14 +66,14 @@ def check_conv_output_size(conv_output_size, expect):
             return
 
 
-def _check_stride(conv_output_size, expect) -> None:
+def _check_stride(conv_output_size, expect) -> bool:
     for size, kernel, stride, padding in (
         (224, 7, 2, 3),
         (226, 7, 2, 3),
         (112, 3, 2, 1),
         (8, 1, 3, 0),
     ):
-        call = _call("conv_output_size", size, kernel, stride, padding)
+        call = written("conv_output_size", size, kernel, stride, padding)
         got = _expect_int(conv_output_size(size, kernel, stride, padding), expect, call)
         right = shapes.conv_output_size(size, kernel, stride, padding)
         exact = (size + 2 * padding - kernel) / stride + 1
@@ -86,7 +82,8 @@ def _check_stride(conv_output_size, expect) -> None:
             f"{call} gave {got}, not {right}: the division says {exact}.",
             hint="Half a position does not exist: round down with //, and add 1 for the first position.",
         ):  # fmt: skip
-            return
+            return False
+    return True
 
 
 def _check_dilation(conv_output_size, expect) -> None:
@@ -96,7 +93,7 @@ def _check_dilation(conv_output_size, expect) -> None:
         got = _expect_int(got, expect, f"conv_output_size{case}")
         ignored = shapes.conv_output_size(*case[:4])
         if got is None or not expect(
-            got == right, "dilation-ignored" if got == ignored else "dilation-wrong",
+            got == right, "dilation-ignored" if got == ignored != right else "dilation-wrong",
             f"conv_output_size{case} gave {got}, not {right}: with dilation {case[4]} a kernel of "
             f"{case[1]} spans {shapes.conv_receptive_field(case[1], case[4])} pixels.",
             hint="Between kernel_size taps there are kernel_size - 1 gaps, each dilation pixels wide.",
@@ -111,6 +108,7 @@ def _check_dilation(conv_output_size, expect) -> None:
 )  # fmt: skip
 def check_pixels_seen(pixels_seen, expect):
     """The count against the positions written out, setting by setting."""
+    pixels_seen = noting("pixels_seen", pixels_seen)
     cases = (
         ((6, 3), {}), ((8, 1), {"stride": 2}), ((8, 3), {"stride": 2}), ((10, 2), {"stride": 4}),
         ((8, 3), {"stride": 2, "padding": 1}), ((2, 1), {"padding": 3}), ((5, 3), {"padding": 1}),
@@ -126,7 +124,7 @@ def check_pixels_seen(pixels_seen, expect):
         outputs = shapes.conv_output_size(size, kernel, **options)
         taps = [o * stride - padding + k * dilation for o in range(outputs) for k in range(kernel)]
         right = len({tap for tap in taps if 0 <= tap < size})
-        call = _call("pixels_seen", size, kernel, **options)
+        call = written("pixels_seen", size, kernel, **options)
         got = _expect_int(pixels_seen(size, kernel, **options), expect, call)
         code = {
             len(taps): "counts-twice",
@@ -134,6 +132,7 @@ def check_pixels_seen(pixels_seen, expect):
             len({t for t in taps if t < size}): "counts-padding",
             size - right: "counts-unseen",
             len({t for t in taps if 0 <= t + padding < size}) if padding else -1: "padding-not-subtracted",
+            right: "wrong-value",
         }.get(got, "wrong-value")  # fmt: skip
         if got is None or not expect(
             got == right, code,
@@ -234,6 +233,7 @@ def check_find_shrinking_layer(find_shrinking_layer, expect):
 )  # fmt: skip
 def check_conv_params(conv_params, expect):
     """Weights, then biases, then groups, then groups that do not divide."""
+    conv_params = noting("conv_params", conv_params)
     if _expect_int(conv_params(3, 64, 7), expect, "conv_params(3, 64, 7)") is None:
         return
     cases = (
@@ -243,7 +243,7 @@ def check_conv_params(conv_params, expect):
     )  # fmt: skip
     for case in cases:
         inputs, outputs, kernel, groups, bias = case
-        call = _call("conv_params", inputs, outputs, kernel, groups=groups, bias=bias)
+        call = written("conv_params", inputs, outputs, kernel, groups=groups, bias=bias)
         got = _expect_int(conv_params(inputs, outputs, kernel, groups, bias), expect, call)
         right = shapes.conv_params(*case)
         one, dense = right - bias * outputs, inputs * outputs * kernel**2
@@ -254,6 +254,7 @@ def check_conv_params(conv_params, expect):
             right + inputs * bias - outputs * bias: "bias-per-input",
             dense + bias * outputs: "groups-ignored",
             one // groups + bias * outputs: "groups-twice",
+            right: "wrong-value",
         }.get(got, "wrong-value")  # fmt: skip
         if got is None or not expect(
             got == right, code, f"{call} gave {got}, not {right}.",
@@ -262,7 +263,7 @@ def check_conv_params(conv_params, expect):
         ):  # fmt: skip
             return
     for inputs, outputs, kernel in ((3, 64, 7), (8, 24, 2)):
-        call = _call("conv_params", inputs, outputs, kernel)
+        call = written("conv_params", inputs, outputs, kernel)
         got, right = whole(conv_params(inputs, outputs, kernel)), shapes.conv_params(inputs, outputs, kernel)
         if not expect(
             got == right, "wrong-default", f"{call} gave {got}, not {right}: with neither groups nor bias given, "
@@ -287,6 +288,7 @@ def check_conv_params(conv_params, expect):
 )  # fmt: skip
 def check_field_of_stack(field_of_stack, expect):
     """Size and jump of stacks with and without stride and dilation."""
+    field_of_stack = noting("field_of_stack", field_of_stack)
     stacks = (
         [(3, 1, 1)], [(3, 1, 1), (3, 1, 1)], [(5, 1, 1), (1, 1, 1), (3, 1, 1)],
         [(7, 2, 1)], [(7, 2, 1), (3, 2, 1)], [(3, 2, 1), (1, 2, 1), (3, 1, 1)],
@@ -302,10 +304,11 @@ def check_field_of_stack(field_of_stack, expect):
             hint="return size, jump",
         ):  # fmt: skip
             return
-        expect(
+        if not expect(
             handed == stack, "modifies-input", f"The list {stack} was {handed} after the call.",
             hint="Go through the list without taking anything out of it.",
-        )  # fmt: skip
+        ):  # fmt: skip
+            return
         right = tuple(shapes.receptive_field(stack))
         if not expect(
             answer[0] == answer[1] or tuple(answer[::-1]) != right, "swapped",
@@ -314,21 +317,21 @@ def check_field_of_stack(field_of_stack, expect):
         ):  # fmt: skip
             return
         if not expect(
-            answer[0] == right[0], _field_fault(stack, answer[0]),
-            f"field_of_stack({stack}) gave a size of {answer[0]}, not {right[0]}.",
-            hint="Each layer adds dilation * (kernel_size - 1) steps, and a step is as wide as the jump "
-            "before this layer.",
-        ):  # fmt: skip
-            return
-        if not expect(
             answer[1] == right[1], "wrong-jump",
             f"field_of_stack({stack}) gave a jump of {answer[1]}, not {right[1]}.",
             hint="The jump is the product of all strides so far; it begins with 1.",
         ):  # fmt: skip
             return
+        if not expect(
+            answer[0] == right[0], _field_fault(stack, answer[0], right[0]),
+            f"field_of_stack({stack}) gave a size of {answer[0]}, not {right[0]}.",
+            hint="Each layer adds dilation * (kernel_size - 1) steps, and a step is as wide as the jump "
+            "before this layer.",
+        ):  # fmt: skip
+            return
 
 
-def _field_fault(stack, size: int) -> str:
+def _field_fault(stack, size: int, right: int) -> str:
     """Name the mistake that gives this size."""
     jump, early, plain, late, ignored = 1, 1, 1, 1, 1
     for kernel, stride, dilation in stack:
@@ -340,5 +343,6 @@ def _field_fault(stack, size: int) -> str:
     faults = {
         sum(kernel for kernel, _, _ in stack): "sums-kernels",
         plain: "sums-kernels", early: "jump-too-early", late: "jump-ignored", ignored: "dilation-ignored",
+        right: "wrong-value",
     }  # fmt: skip
     return faults.get(size, "wrong-value")
