@@ -56,7 +56,18 @@ def changed(**methods):
     return type("Checkpoint", (Checkpoint,), methods)
 
 
-@pytest.mark.parametrize("attempt", [changed(), InTwoFiles])
+def loading(change):
+    def load(self, model, optimizer):
+        return change(torch.load(self.path, weights_only=True), model, optimizer)
+
+    return load
+
+
+def in_a_tensor(*run):
+    return torch.tensor(put_back(*run))
+
+
+@pytest.mark.parametrize("attempt", [changed(), InTwoFiles, changed(load=loading(in_a_tensor))])
 def test_right_checkpoints_pass(attempt):
     report = check.checkpoint(attempt)
     assert report.passed, report
@@ -97,13 +108,6 @@ def unpickles(self, model, optimizer):
     return put_back(pickle.loads(self.path.read_bytes()), model, optimizer)
 
 
-def loading(change):
-    def load(self, model, optimizer):
-        return change(torch.load(self.path, weights_only=True), model, optimizer)
-
-    return load
-
-
 def without(name):
     def change(state, model, optimizer):
         now = state_of(model, optimizer, 0)
@@ -119,6 +123,20 @@ def parameters_only(state, model, optimizer):
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])
     return state["step"]
+
+
+def momentum_only(state, model, optimizer):
+    return put_back({**state, "optimizer": {**optimizer.state_dict(), "state": state["optimizer"]["state"]}},
+                    model, optimizer)  # fmt: skip
+
+
+def keeps_the_step(self, model, optimizer, step):
+    self.step = step
+    Checkpoint.save(self, model, optimizer, 0)
+
+
+def returns_the_kept_step(self, model, optimizer):
+    return Checkpoint.load(self, model, optimizer) or getattr(self, "step", 0)
 
 
 def evaluates(state, model, optimizer):
@@ -146,6 +164,8 @@ def evaluates(state, model, optimizer):
         ({"load": loading(lambda *run: put_back(*run) and None)}, "wrong-step"),
         ({"load": loading(lambda *run: put_back(*run) + 1)}, "wrong-step"),
         ({"load": lambda self, *run: self.step}, "kept-in-memory"),
+        ({"save": keeps_the_step, "load": returns_the_kept_step}, "kept-in-memory"),
+        ({"load": loading(momentum_only)}, "settings-not-restored"),
         ({"load": lambda self, *run: 3}, "weights-not-restored"),
     ],
 )

@@ -99,6 +99,21 @@ def seeded(n, rows, columns):
     return [chance.randrange(rows) for _ in range(n)], [chance.randrange(columns) for _ in range(n)]
 
 
+def sorted_rows(n, rows, columns):
+    tops, lefts = anywhere(n, rows, columns)
+    return sorted(tops), lefts
+
+
+def counted_columns(n, rows, columns):
+    first = random.randrange(columns)
+    return anywhere(n, rows, columns)[0], [(first + i) % columns for i in range(n)]
+
+
+def spread_evenly(n, rows, columns):
+    """Each place as often as any other in a batch, in random order: each image's is as likely as any."""
+    return (torch.randperm(n) % rows).tolist(), (torch.randperm(n) % columns).tolist()
+
+
 def scribbled(padded, size):
     crops = by_unfold(padded, size).clone()
     padded[0] = 0
@@ -108,7 +123,7 @@ def scribbled(padded, size):
 right_crops = crops_by(anywhere)
 
 
-@pytest.mark.parametrize("crop", [right_crops, by_unfold, crops_by(by_rand)])
+@pytest.mark.parametrize("crop", [right_crops, by_unfold, crops_by(by_rand), crops_by(spread_evenly)])
 def test_right_crops_pass(crop):
     report = check.random_crops(crop)
     assert report.passed, report
@@ -121,6 +136,8 @@ def test_right_crops_pass(crop):
         (crops_by(tied), "same-shift-both-ways"),
         (crops_by(rounded), "not-uniform"),
         (crops_by(one_number_for_both), "rows-and-columns-tied"),
+        (crops_by(sorted_rows), "tied-to-the-neighbour"),
+        (crops_by(counted_columns), "tied-to-the-neighbour"),
         (each_channel, "crop-per-channel"),
         (three_channels_only, "wrong-shape"),
         (lambda p, s: right_crops(p, s).roll(1, 1), "channels-mixed"),
@@ -166,6 +183,16 @@ def others_only(scores, labels, smoothing=0.1):
     return -(target * F.log_softmax(scores, 1)).sum(1).mean()
 
 
+def shifts_the_scores(scores, labels, smoothing=0.1):
+    scores.data -= scores.data.amax(1, keepdim=True)
+    return smooth_targets(scores, labels, smoothing)
+
+
+def ten_classes(scores, labels, smoothing=0.1):
+    log_p = F.log_softmax(scores, 1)
+    return -((1 - smoothing) * log_p[range(len(labels)), labels] + smoothing / 10 * log_p.sum(1)).mean()
+
+
 KEPT, SHARE = (lambda e: 1 - e), (lambda e: e)
 
 
@@ -188,6 +215,10 @@ def test_right_smoothed_losses_pass(loss):
     [
         (lambda s, y, e=0.1: F.cross_entropy(s, y), "no-smoothing"),
         (others_only, "label-left-out"),
+        (shifts_the_scores, "input-modified"),
+        (ten_classes, "ten-classes"),
+        (lambda s, y, e=0.1: smooth_targets(s, y), "smoothing-ignored"),
+        (smoothed(KEPT, lambda e: 0), "share-lost"),
         (lambda s, y, e=0.1: F.cross_entropy(s, y, label_smoothing=e), "used-label-smoothing"),
         (lambda s, y, e=0.1: torch.nn.CrossEntropyLoss(label_smoothing=e)(s, y), "used-label-smoothing"),
         (lambda s, y, e=0.0: smooth_targets(s, y, e), "wrong-default"),
@@ -209,6 +240,11 @@ def test_right_smoothed_losses_pass(loss):
 def test_wrong_smoothed_losses_are_named(loss, code):
     report = check.smoothed_cross_entropy(loss)
     assert not report.passed and first_fault(report) == code, report
+
+
+def test_a_right_loss_is_never_said_to_have_been_looked_at_for_a_fault():
+    codes = {finding.code for finding in check.smoothed_cross_entropy(smooth_targets).findings}
+    assert not codes & {"no-smoothing", "smoothing-ignored", "ten-classes"}
 
 
 def test_a_sum_in_place_of_the_mean_over_classes_is_named():
@@ -269,11 +305,20 @@ def test_right_schedules_pass(rate):
         (lambda s, n, r, peak: peak * cosine((s - r) / (n - r)) if s >= r else None, "wrong-type"),
         (lambda s, n, r, peak: str(peak), "wrong-type"),
         (cycle(climb, lambda p: cosine(p * 0.999)), "wrong-fall"),
+        (lambda s, n, r, peak: cycle(climb, cosine)(s, n, r, 0.2), "peak-ignored"),
+        (lambda s, n, r, peak: cycle(climb, cosine)(s, n - (s >= r), r, peak), "ends-at-zero"),
+        (lambda s, n, r, peak: cycle(climb, cosine)(s, n, r, peak) if s < n - 1 else 0.0, "ends-at-zero"),
+        (lambda s, n, r, peak: cycle(climb, cosine)(s, n, r, peak) + 0 / r, "raised"),
     ],
 )
 def test_wrong_schedules_are_named(rate, code):
     report = check.one_cycle(rate)
     assert not report.passed and first_fault(report) == code, report
+
+
+def test_an_exception_comes_with_the_call_that_raised_it():
+    report = check.one_cycle(lambda s, n, r, peak: cycle(climb, cosine)(s, n, r, peak) + 0 / r)
+    assert "one_cycle(0, 12, 0, 0.1) was called" in str(report)
 
 
 # --- 8.4
@@ -312,12 +357,23 @@ def its_own_optimizer(model, optimizer, images, labels):
     return steps()(model, torch.optim.SGD(model.parameters(), lr=0.1), images, labels)
 
 
+def counts_the_right_ones(model, optimizer, images, labels):
+    loss = steps()(model, optimizer, images, labels)
+    (model(images).argmax(1) == labels).float().mean()
+    return loss
+
+
+def counts_on_a_copy(model, optimizer, images, labels):
+    counts_the_right_ones(copy.deepcopy(model), torch.optim.SGD(model.parameters(), lr=0), images, labels)
+    return steps()(model, optimizer, images, labels)
+
+
 def loss_after(model, optimizer, images, labels):
     steps()(model, optimizer, images, labels)
     return F.cross_entropy(model(images), labels).item()
 
 
-@pytest.mark.parametrize("step", [by_hand, steps()])
+@pytest.mark.parametrize("step", [by_hand, steps(), counts_on_a_copy])
 def test_right_steps_pass(step):
     report = check.train_step(step)
     assert report.passed, report
@@ -330,6 +386,7 @@ def test_right_steps_pass(step):
         (steps(clear="after"), "gradients-accumulate"),
         (its_own_optimizer, "other-optimizer"),
         (loss_after, "loss-after-step"),
+        (counts_the_right_ones, "runs-twice"),
         (steps(give=lambda loss: str(loss.item())), "wrong-type"),
         (steps(mode=False), "eval-mode"),
         (steps(backward=False), "no-step"),
@@ -400,6 +457,11 @@ def no_gradients_ever_after(model, images, labels, batch_size=500):
     return measure()(model, images, labels, batch_size)
 
 
+def without_a_last_single_image(model, images, labels, batch_size=500):
+    kept = len(images) - (len(images) % batch_size == 1)
+    return measure()(model, images[:kept], labels[:kept], batch_size)
+
+
 def not_split(model, images, labels, batch_size=2000):
     return measure()(model, images, labels, batch_size)
 
@@ -424,6 +486,7 @@ def test_right_measurements_pass(error):
         (lambda *a: f"{measure()(*a):.1f} %", "wrong-type"),
         (measure(restore="train"), "mode-not-restored"),
         (measure(last=False), "images-missed"),
+        (without_a_last_single_image, "images-missed"),
         (measure(size=23), "batch-too-large"),
         (measure(result=mean_of_batches), "batches-equal"),
         (measure(result=lambda w, n: sum(w) / sum(n)), "share-not-percent"),

@@ -6,9 +6,11 @@ import copy
 import inspect
 import json
 import random
+import statistics
+from functools import partial
 
 from ..solutions import chapter09 as solutions
-from .common import described, number, sequence, truth, unlike
+from .common import described, noting, number, sequence, truth, unlike
 from .core import exercise
 
 
@@ -32,7 +34,7 @@ def check_mean_and_spread(mean_and_spread, expect):
         values = _errors(count)
         right = solutions.mean_and_spread(values)
         handed = list(values)
-        given = mean_and_spread(handed)
+        given = noting("mean_and_spread", mean_and_spread)(handed)
         found = [number(each) for each in sequence(given, 2) or [None]]
         if not expect(
             None not in found, "wrong-type",
@@ -62,7 +64,8 @@ def check_mean_and_spread(mean_and_spread, expect):
             "population-spread": right[1] * ((count - 1) / count) ** 0.5, "variance": right[1] ** 2,
             "standard-error": right[1] / count**0.5,
         }  # fmt: skip
-        code = next((code for code, value in faults.items() if _close(spread, value)), "wrong-spread")
+        known = (code for code, value in faults.items() if _close(spread, value) and not _close(spread, right[1]))
+        code = next(known, "wrong-spread")
         seen, due = unlike(spread, right[1])
         if not expect(
             _close(spread, right[1]), code, f"The spread of {values} is {due}, not {seen}.",
@@ -83,6 +86,10 @@ def check_mean_and_spread(mean_and_spread, expect):
         return
 
 
+def _rounded(digits: int, value, baseline, mean, spread, factor) -> bool:
+    return round(abs(value - mean), digits) > round((factor or 2) * spread, digits)
+
+
 # The answers that known mistakes give: value, baseline, its mean and spread (n - 1), factor or None.
 _MISTAKES = {
     "one-sided": (
@@ -93,14 +100,25 @@ _MISTAKES = {
         lambda v, b, mean, spread, f: abs(v - mean) > (f or 2) * spread * ((len(b) - 1) / len(b)) ** 0.5,
     ),
     "variance": (lambda v, b, mean, spread, f: abs(v - mean) > (f or 2) * spread**2,),
+    "value-in-the-baseline": (
+        lambda v, b, mean, spread, f: abs(v - statistics.mean([*b, v])) > (f or 2) * statistics.stdev([*b, v]),
+    ),
+    "median": (lambda v, b, mean, spread, f: abs(v - statistics.median(b)) > (f or 2) * spread,),
+    "rounded": tuple(partial(_rounded, digits) for digits in (0, 1, 2)),
     "factor-ignored": (lambda v, b, mean, spread, f: abs(v - mean) > 2 * spread,),
     "counts-the-border": (lambda v, b, mean, spread, f: abs(v - mean) >= (f or 2) * spread,),
     "turned-round": (lambda v, b, mean, spread, f: abs(v - mean) <= (f or 2) * spread,),
+    "wrong-default": tuple(
+        lambda v, b, mean, spread, f, default=default: abs(v - mean) > (f or default) * spread for default in (1, 3)
+    ),
 }
 _STANDS_OUT_HINTS = {
     "one-sided": "Take abs() of the distance: a value far below stands out as well.",
     "population-spread": "The denominator of the spread is n - 1.",
     "variance": "The spread is the square root of the variance.",
+    "value-in-the-baseline": "The mean and the spread are those of the baseline alone, without the value.",
+    "median": "Measure the distance from the mean, not from the median.",
+    "rounded": "Compare the numbers as they are; round nothing.",
     "factor-ignored": "Multiply the spread by factor.",
     "counts-the-border": "Further than: compare with >, not >=.",
     "turned-round": "True is for a value that stands out.",
@@ -111,12 +129,12 @@ _STANDS_OUT_HINTS = {
 def _distances() -> list[tuple]:
     """Return values, baselines and factors (None: left out), some of them exactly at the border."""
     cases = []
-    for _ in range(6):
-        baseline = _errors(4)
+    for count, scale in ((4, 1), (4, 1), (9, 1), (4, 10), (5, 10), (9, 10)):
+        baseline = [round(error / scale, 2) for error in _errors(count)]
         mean, spread = solutions.mean_and_spread(baseline)
         for distance, factor in (
             (-2.6, 2.0), (-1.87, 2.0), (1.87, 2.0), (2.3, 2.0), (2.3, 3.0), (-3.4, 3.0),
-            (1.99, None), (-1.99, None), (2.01, None), (-2.01, None),
+            (1.99, 2.0), (-2.01, 2.0), (1.99, None), (-1.99, None), (2.01, None), (-2.01, None),
         ):  # fmt: skip
             cases.append((mean + distance * spread, baseline, factor))
     # Mean 4, spread 2: all that is computed here is exact.
@@ -149,7 +167,7 @@ def check_stands_out(stands_out, expect):
     code = "wrong-answer"
     if wrong:
         explained = (c for c, rules in _MISTAKES.items() for rule in rules if found == [rule(*f) for f in facts])
-        code = next(explained, "wrong-default" if all(facts[i][4] is None for i in wrong) else code)
+        code = next(explained, code)
     value, baseline, mean, spread, factor = facts[wrong[0] if wrong else 0]
     if not expect(
         not wrong, code,
@@ -214,6 +232,11 @@ def check_changed_choices(changed_choices, expect):
     empty = copy.deepcopy(base)
     empty["extra"] = None
     cases["an entry with the value None"] = empty
+    cases["entries with the values '', 0 and False"] = {**copy.deepcopy(base), "note": "", "decay": 0, "mixup": False}
+    cases["the seed, from 0 to None,"] = {**copy.deepcopy(base), "seed": None}
+    near = copy.deepcopy(base)
+    near["recipe"]["peak_lr"] = 0.201
+    cases["the learning rate, from 0.2 to 0.201,"] = near
     text = copy.deepcopy(base)
     text["recipe"]["peak_lr"], text["seed"] = "0.2", "0"
     cases["the kind of two values, numbers in one and texts in the other,"] = text
@@ -224,10 +247,21 @@ def check_changed_choices(changed_choices, expect):
     codes = {
         "nothing": "finds-too-much", "the learning rate": "nested-missed",
         "three choices": "nested-missed", "an entry left out": "missing-entry",
-        "an entry with the value None": "missing-entry", "a dictionary to a text": "dictionary-or-not",
+        "an entry with the value None": "missing-entry", "entries with the values '', 0 and False": "missing-entry",
+        "the seed, from 0 to None,": "zero-is-not-none", "the learning rate, from 0.2 to 0.201,": "nearly-equal",
+        "a dictionary to a text": "dictionary-or-not",
         "an inner dictionary to a text": "dictionary-or-not",
         "the kind of two values, numbers in one and texts in the other,": "compared-as-text",
     }  # fmt: skip
+    hints = {
+        "compared-as-text": "Compare the values themselves, not their texts.",
+        "zero-is-not-none": "Compare the values themselves: 0 and None both count as false, and differ.",
+        "nearly-equal": "Compare with != alone: a small change is a change.",
+        "not-sorted": "return sorted(...): the whole list, what comes from inner dictionaries too.",
+        "kept-from-last-call": "A list as a default argument is made once and kept from call to call: make a new one "
+        "inside the function.",
+    }  # fmt: skip
+    earlier = []
     for what, other in cases.items():
         for first, second in ((base, other), (other, base)):
             right = solutions.changed_choices(first, second)
@@ -258,13 +292,17 @@ def check_changed_choices(changed_choices, expect):
             code = codes.get(what, "wrong-answer")
             if found != sorted(found) and sorted(found) in (right, entries):
                 code = "not-sorted"
+            elif earlier and found not in (right, entries) and sorted(found) == sorted(earlier + right):
+                code = "kept-from-last-call"
             # Where a dictionary stands against a text, its entries may be named one by one as well.
             if not expect(
-                found in (right, entries), code, f"Where {what} changed, the answer is {right}, not {found}.",
-                hint="Compare the values themselves, not their texts." if code == "compared-as-text" else
-                "Go through the names of both; for two dictionaries go inside, with name + '.'.",
-            ):  # fmt: skip
+                found in (right, entries), code, f"Where {what} changed, the answer is {right}, not {found}"
+                f"{': the names are right, their order is not' * (code == 'not-sorted')}"
+                f"{': names of earlier calls are in it' * (code == 'kept-from-last-call')}.",
+                hint=hints.get(code, "Go through the names of both; for two dictionaries go inside, with name + '.'."),
+            ):
                 return
+            earlier += right
 
 
 @exercise(
@@ -273,35 +311,49 @@ def check_changed_choices(changed_choices, expect):
     solution="resnet_tutorial.solutions.chapter09:honest_error",
 )
 def check_honest_error(honest_error, expect):
-    """Random curves, and equal validation errors."""
-    curves = [(_errors(10), _errors(10)) for _ in range(8)]
-    for val, test in [*curves, ([3.0, 2.0, 2.0], [9.0, 8.0, 7.0])]:
+    """Nearly equal errors and equal ones, the best epoch first and last, large errors, and random curves."""
+    hints = {
+        "last-epoch-skipped": "The last epoch may be the best one: look at all of them.",
+        "first-epoch-skipped": "The first epoch may be the best one: look at all of them.",
+        "rounded": "Compare the errors as they are; round nothing.",
+        "later-of-equals": "Of two epochs with equal validation error the first counts: min finds the first.",
+    }
+    for val, test, looked_at in (
+        ([9.0, 7.014, 7.011, 8.0], [7.5, 8.0, 8.5, 9.0], "rounded"),
+        ([5.0, 8.0, 6.0, 7.0], [6.5, 9.0, 7.5, 8.0], "first-epoch-skipped"),
+        ([3.0, 2.0, 2.0, 4.0], [9.0, 8.0, 8.5, 7.0], "later-of-equals"),
+        ([6.0, 8.0, 7.0, 5.0], [7.5, 9.0, 8.0, 6.5], "last-epoch-skipped"),
+        ([90.0, 100.0], [89.0, 99.0], "large-errors"), ([100.0], [99.0], "large-errors"),
+        *((_errors(10), _errors(10), "wrong-value") for _ in range(8)),
+    ):  # fmt: skip
         handed = list(val), list(test)
         given = honest_error(*handed)
         found = number(given)
+        large = given is None and min(val) >= 10
         if not expect(
-            found is not None, "wrong-type", f"The function returned {described(given)}, not one number.",
-            hint="return test_errors[best]",
+            found is not None, "large-errors" if large else "wrong-type",
+            f"For the validation errors {val} the function returned {described(given)}, not one number.",
+            hint="An error may be 100: begin with float('inf'), or with the first epoch's." if large else
+            "return test_errors[best]",
         ) or not expect(
             handed == (val, test), "input-modified", "The lists of errors were changed.", hint="Only read them."
-        ):
-            return
-        best = val.index(min(val))
-        faults = {
-            "chosen-on-test": min(test), "validation-error-returned": min(val), "last-epoch": test[-1],
-            "epoch-returned": best,
-        }  # fmt: skip
-        code = next((code for code, value in faults.items() if _close(found, value)), "wrong-value")
-        if _close(found, test[best]):  # which may be another's value too
-            code = "wrong-value"
-        if len(val) == 3 and found != 2:
-            code = "later-of-equals"
-        if not expect(
-            _close(found, test[best]), code,
-            f"The validation errors {val} are lowest at epoch {best + 1}{', and later again' * (len(val) == 3)}; "
-            f"the test error there is {test[best]}, and the function returned {found:.6g}.",
-            hint="Of two epochs with equal validation error the first counts: min finds the first."
-            if code == "later-of-equals" else
-            "Find the epoch by the validation errors, and read the test error there.",
         ):  # fmt: skip
+            return
+        best, last = val.index(min(val)), len(val) - 1
+        faults = {
+            "chosen-on-test": min(test), "validation-error-returned": min(val), "last-epoch": test[last],
+            "epoch-returned": best, "later-of-equals": test[last - val[::-1].index(min(val))],
+            "last-epoch-skipped": test[val.index(min(val[:-1] or val))],
+            "first-epoch-skipped": test[val.index(min(val[1:] or val))],
+            "rounded": test[min(range(len(val)), key=lambda epoch: round(val[epoch], 2))],
+        }  # fmt: skip
+        right = _close(found, test[best])
+        code = next((code for code, value in faults.items() if _close(found, value)), "wrong-value")
+        again = ", and later again" * (val.count(min(val)) > 1)
+        if not expect(
+            right, looked_at if right else code,
+            f"The validation errors {val} are lowest at epoch {best + 1}{again}; the test error there is {test[best]}, "
+            f"and the function returned {found:.6g}.",
+            hint=hints.get(code, "Find the epoch by the validation errors, and read the test error there."),
+        ):
             return

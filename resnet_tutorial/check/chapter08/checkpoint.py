@@ -7,13 +7,13 @@ import pickle
 import sys
 import tempfile
 from contextlib import suppress
-from numbers import Integral
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common import described, whole
 from ..core import exercise
 
 
@@ -91,9 +91,11 @@ def check_checkpoint(Checkpoint, expect):
 def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
     model, optimizer = _born(kind)
     _advance(model, optimizer, 3)
+    optimizer.param_groups[0]["lr"] /= 2  # as a schedule does
     before = [t.clone() for t in _numbers(model.state_dict())]
     random = torch.get_rng_state()
-    Checkpoint(path).save(model, optimizer, 3)
+    saver = Checkpoint(path)
+    saver.save(model, optimizer, 3)
     if not expect(
         path.is_file() and path.stat().st_size > 0, "nothing-saved",
         f"After save there is no file at the path, {path.name}.",
@@ -103,7 +105,8 @@ def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
         "Saving has changed the network or drawn random numbers.", hint="Read the states, change nothing.",
     ):
         return False
-    at_saving = {"model": _numbers(model.state_dict()), "optimizer": _numbers(optimizer.state_dict())}
+    at_saving = _numbers(model.state_dict()), {name: _numbers(part) for name, part in optimizer.state_dict().items()}
+    due = optimizer.param_groups[0]["lr"]
     _advance(model, optimizer, 3)
     after = _numbers(model.state_dict())
 
@@ -115,7 +118,8 @@ def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
         return False
     now = _numbers(again.state_dict())
     parameters = len(list(again.parameters()))
-    restored = [torch.equal(a, b) for a, b in zip(now, at_saving["model"], strict=True)]
+    restored = [torch.equal(a, b) for a, b in zip(now, at_saving[0], strict=True)]
+    its = its_optimizer.state_dict()
     if not expect(
         not _alike(now, its_state), "weights-not-restored", "After load the network has the weights that it came with.",
         hint="model.load_state_dict(state[...]) in load: it writes into the network that was handed over.",
@@ -124,15 +128,26 @@ def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
         f"After load {restored.count(False)} of the network's {len(restored)} tensors are not those that were saved.",
         hint="state_dict() holds the parameters and batch norm's running statistics; parameters() only the first.",
     ) or not expect(
-        _alike(its_optimizer.state_dict(), at_saving["optimizer"]), "optimizer-not-restored",
+        _alike(its["state"], at_saving[1]["state"]), "optimizer-not-restored",
         f"The network is back, but the optimiser ({kind}) has lost what it had gathered: momentum, or averages.",
         hint="Save optimizer.state_dict() too, and load it in load.",
     ) or not expect(
+        _alike(its["param_groups"], at_saving[1]["param_groups"]), "settings-not-restored",
+        f"The optimiser ({kind}) has its averages back, but not its settings: the learning rate is "
+        f"{its['param_groups'][0]['lr']}, and was {due} when it was saved.",
+        hint='Save and load the whole optimizer.state_dict(): "state" and "param_groups".',
+    ) or not expect(
         again.training, "mode-changed", "load left the network in evaluation mode.",
         hint="The mode is no part of a state dict; leave it alone.",
-    ) or not expect(
-        isinstance(step, Integral) and step == 3, "wrong-step",
-        f"It was saved after 3 steps; load returned {step!r}.", hint="Save the number of steps, and return it.",
+    ):
+        return False
+    kept = whole(step) != 3 and whole(saver.load(*_born(kind))) == 3
+    if not expect(
+        whole(step) == 3, "kept-in-memory" if kept else "wrong-step",
+        f"It was saved after 3 steps; load returned {described(step)}"
+        f"{', and 3 when it is called on the Checkpoint that has saved' * kept}.",
+        hint="load is called on a new Checkpoint, as in another session: the number of steps must stand in the file."
+        if kept else "Save the number of steps, and return it.",
     ) or not expect(
         torch.equal(torch.get_rng_state(), random), "random-state-lost",
         "The random numbers after load are not those that would have come: other images, other dropout.",

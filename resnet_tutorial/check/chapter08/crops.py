@@ -144,9 +144,9 @@ def _places_are_equally_likely(crop, expect) -> bool:
     place = tops * wide + lefts
     counts = torch.bincount(place, minlength=high * wide).view(high, wide).double()
 
-    def far_off(seen: Tensor) -> bool:
+    def far_off(seen: Tensor, drawn: int = count) -> bool:
         share = 1 / seen.numel()
-        return bool(((seen - count * share).abs() > 6.5 * (count * share * (1 - share)) ** 0.5).any())
+        return bool(((seen - drawn * share).abs() > 6.5 * (drawn * share * (1 - share)) ** 0.5).any())
 
     for seen, word in ((counts.sum(1), "row"), (counts.sum(0), "column")):
         if not expect(
@@ -156,9 +156,22 @@ def _places_are_equally_likely(crop, expect) -> bool:
             hint="torch.randint draws whole numbers evenly; round() gives the first and the last place half as often.",
         ):
             return False
-    return expect(
+    if not expect(
         not far_off(counts), "rows-and-columns-tied",
         f"Every row and every column is drawn as often as it should be, but of their {counts.numel()} pairs "
         f"{int((counts == 0).sum())} never come in {count} windows and one comes {int(counts.max())} times.",
         hint="Draw rows and columns separately: one random number for both ties them together.",
-    )
+    ):
+        return False
+    for starts, places, word in ((tops, high, "row"), (lefts, wide, "column")):
+        pairs = torch.bincount(starts[::2] * places + starts[1::2], minlength=places**2).double()
+        most = int(pairs.argmax())
+        if not expect(
+            not far_off(pairs, count // 2), "tied-to-the-neighbour",
+            f"Every {word} is drawn as often as it should be, but an image's tells that of the next: of {count // 2} "
+            f"pairs of neighbours {int(pairs[most])} begin at the {word}s {most // places} and {most % places}, where "
+            f"about {count // 2 // places**2} would.",
+            hint="Use the numbers as torch.randint draws them: not sorted, not counted up through the batch.",
+        ):
+            return False
+    return True

@@ -117,6 +117,11 @@ def check_error_percent(measure, expect):
         largest <= 500, "wrong-default", f"Called without a batch_size it hands over {largest} images at a time.",
         hint="def error_percent(model, images, labels, batch_size=500)",
     )
+    expect(
+        sum(model.sizes) == 1001, "images-missed",
+        f"Of 1001 images the network saw {sum(model.sizes)}, in batches of {model.sizes}.",
+        hint="range(0, len(images), batch_size) takes a last batch of one image along.",
+    )
 
 
 def _mode_is_restored(expect, model: _Probe, training: bool) -> bool:

@@ -6,7 +6,7 @@ import math
 from functools import partial
 
 from ...solutions.chapter08 import one_cycle
-from ..common import number, unlike
+from ..common import noting, number, unlike
 from ..core import exercise
 from .shared import expect_number
 
@@ -20,7 +20,7 @@ def check_one_cycle(rate, expect):
     """Every step of several schedules: the start, the peak, the fall, and the two extremes."""
     for steps, rising, peak in ((100, 20, 0.2), (37, 6, 1.5), (12, 0, 0.1), (10, 9, 0.3)):
         name = f"one_cycle(step, {steps}, {rising}, {peak})"
-        answers = [rate(step, steps, rising, peak) for step in range(steps)]
+        answers = [noting("one_cycle", rate)(step, steps, rising, peak) for step in range(steps)]
         rates = [number(answer) for answer in answers]
         odd = rates.index(None) if None in rates else 0
         call = f"one_cycle({odd}, {steps}, {rising}, {peak})"
@@ -36,10 +36,12 @@ def check_one_cycle(rate, expect):
         ):
             return
         seen, wanted = unlike(rates[rising], peak)
+        code, hint = "peak-missed", "At step == rising the cosine begins: its progress is 0 there."
+        factor = rates[rising] / peak
+        if not close(factor, 1) and all(close(rates[step], factor * right[step]) for step in range(steps)):
+            code, hint = "peak-ignored", f"Every rate is {factor:.4g} times what it should be: multiply by peak."
         if not expect(
-            close(rates[rising], peak), "peak-missed",
-            f"{name} is {seen} at step {rising}, not {wanted}.",
-            hint="At step == rising the cosine begins: its progress is 0 there.",
+            close(rates[rising], peak), code, f"{name} is {seen} at step {rising}, not {wanted}.", hint=hint,
         ):
             return
         wrong = [s for s in range(steps) if not close(rates[s], right[s])]
@@ -50,6 +52,11 @@ def check_one_cycle(rate, expect):
             line = peak * (steps - step) / (steps - rising)
             if close(rates[step], line):
                 code, hint = "falls-in-a-line", "Use (1 + cos(pi * progress)) / 2 in place of 1 - progress."
+            elif close(rates[-1], 0):
+                code, step, hint = "ends-at-zero", steps - 1, (
+                    "The last step would be lost: progress is 1 in step `steps`, one after the last, so divide by "
+                    "steps - rising."
+                )
         seen, wanted = unlike(rates[step], right[step])
         if not expect(
             not wrong, code, f"{name} is {seen} at step {step}, not {wanted}.", hint=hint,

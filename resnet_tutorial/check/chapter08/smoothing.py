@@ -43,7 +43,7 @@ def check_smoothed_cross_entropy(loss_of, expect):
         labels = torch.randint(classes, (32,))
         right = smoothed_cross_entropy(scores, labels, smoothing).item()
         with _Smoothing() as watch:
-            mine = loss_of(scores, labels, *arguments)
+            mine = loss_of(*(given := (scores.clone(), labels.clone())), *arguments)
         name = f"With {classes} classes and smoothing {smoothing}"
         if not expect_number(expect, mine, f"{name} the function", "Average over the images at the end."):
             return
@@ -52,11 +52,20 @@ def check_smoothed_cross_entropy(loss_of, expect):
             hint="Do without: two terms, the label's log-probability and the mean over all classes.",
         ):
             return
+        changed = [n for n, a, b in zip(("scores", "labels"), given, (scores, labels), strict=True) if (a != b).any()]
+        if not expect(
+            not changed, "input-modified", f"After the call the {' and '.join(changed)} held other numbers.",
+            hint="-= and functions with a trailing underscore write into their argument: make new tensors.",
+        ):
+            return
         log_p = F.log_softmax(scores, dim=1)
         plain = -log_p[torch.arange(32), labels]
         share = smoothing / (classes - 1)
         known = {
             "no-smoothing": plain.mean().item(),
+            "smoothing-ignored": smoothed_cross_entropy(scores, labels, 0.1).item(),
+            "ten-classes": ((1 - smoothing) * plain - smoothing / 10 * log_p.sum(1)).mean().item(),
+            "share-lost": (1 - smoothing) * plain.mean().item(),
             "label-left-out": ((1 - smoothing - share) * plain - share * log_p.sum(1)).mean().item(),
             "sum-over-classes": ((1 - smoothing) * plain - smoothing * log_p.sum(1)).mean().item(),
             "shares-above-one": (plain - smoothing * log_p.mean(1)).mean().item(),
@@ -66,6 +75,10 @@ def check_smoothed_cross_entropy(loss_of, expect):
                                  + smoothing * scores.mean(1)).mean().item(),
         }  # fmt: skip
         hints = {
+            "no-smoothing": "This is the ordinary cross-entropy: the second term is missing.",
+            "smoothing-ignored": "This is the loss with a smoothing of 0.1: use the argument, not the number.",
+            "ten-classes": "Spread the share over scores.shape[1] classes: there need not be ten.",
+            "share-lost": "The label's term is right; add smoothing times the mean over all classes.",
             "label-left-out": "All classes share in the spread, the right one too: smoothing / classes each.",
             "sum-over-classes": "smoothing is the sum of the spread shares: each class gets smoothing / classes.",
             "shares-above-one": "The label keeps 1 - smoothing, so that the target sums to 1.",
@@ -81,12 +94,11 @@ def check_smoothed_cross_entropy(loss_of, expect):
             hint="def smoothed_cross_entropy(scores, labels, smoothing=0.1)",
         ):
             return
+        code = first_match(value, {"wrong-value": right, **known}, "wrong-value")  # with a smoothing of 0 some agree
         if not expect(
-            math.isclose(value, right, rel_tol=1e-6), first_match(value, known, "wrong-value"),
-            f"{name} the loss is {seen}, not {wanted}.",
-            hint=hints.get(first_match(value, known, ""), "Weigh two terms: the label's "
-                           "log-probability, and the mean over all classes."),
-        ):  # fmt: skip
+            math.isclose(value, right, rel_tol=1e-6), code, f"{name} the loss is {seen}, not {wanted}.",
+            hint=hints.get(code, "Weigh two terms: the label's log-probability, and the mean over all classes."),
+        ):
             return
     scores = torch.randn(8, 10, dtype=torch.float64, requires_grad=True)
     labels = torch.randint(10, (8,))

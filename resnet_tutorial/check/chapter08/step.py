@@ -110,6 +110,13 @@ def check_train_step(step, expect):
         math.isclose(value, expected, rel_tol=1e-6), code,
         f"The loss returned is {seen}; that of the batch before the step is {wanted}.", hint=hint,
     )
+    runs = int(model[1].num_batches_tracked)
+    if not expect(
+        runs == 1, "runs-twice",
+        f"One call ran the network {runs} times in training mode: each run moves batch norm's running statistics.",
+        hint="Call model(images) once, and take all that is wanted, the loss too, from those scores.",
+    ):
+        return
     for images, labels in batches[1:]:
         step(model, optimizer, images, labels)
     code, hint = "wrong-update", "Each step must depend on its own batch alone."
