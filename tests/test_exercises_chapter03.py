@@ -57,6 +57,8 @@ def test_the_untouched_stub_counts_as_not_attempted(id):
         lambda i, o, s: not (s == 1 and i == o),
         lambda i, o, s: (i, 1) != (o, s),
         lambda i, o, s: True if s > 1 else i != o,
+        lambda i, o, s: int(s > 1 or i != o),
+        lambda i, o, s: torch.tensor(s > 1 or i != o),
     ],
 )
 def test_needs_projection_in_other_words(right):
@@ -75,6 +77,7 @@ def test_needs_projection_in_other_words(right):
         (lambda i, o, s: s != 1 or i < o, "only-growing-channels"),
         (lambda i, o, s: None, "no-answer"),
         (lambda i, o, s: "yes", "no-answer"),
+        (lambda i, o, s: torch.tensor([s > 1, i != o]), "no-answer"),
         (lambda i, o, s: s == 1 and i == o, "projects-always"),
     ],
 )
@@ -161,10 +164,29 @@ def float_zeros(x, extra, stride):
         (lambda x, e, s: with_cat(x.detach(), e, s) + 0 * x.sum(), "gradient-wrong"),
         (changes_x, "input-modified"),
         (float_zeros, "dtype-changed"),
+        (lambda x, e, s: with_cat(x, e, s).float(), "dtype-changed"),
+        (lambda x, e, s: with_cat(x, e, 2 if s > 1 else 1), "wrong-shape"),
+        (lambda x, e, s: None, "wrong-shape"),
+        (lambda x, e, s: x.undefined, "raised"),
     ],
 )
 def test_zero_pad_shortcut_gone_wrong(forward, code):
     assert first_failure(check.zero_pad_shortcut(shortcut_class(forward))) == code
+
+
+@pytest.mark.parametrize(
+    ("forward", "hint"),
+    [
+        (lambda x, e, s: with_cat(x, e, 2 if s > 1 else 1), "::stride"),
+        (lambda x, e, s: F.pad(x[:, :, ::s], (0, 0, 0, 0, 0, e)), "::stride"),
+        (lambda x, e, s: with_cat(x[:, :, : x.shape[2] // s * s, : x.shape[3] // s * s], e, s), "ceil"),
+        (lambda x, e, s: torch.cat([sliced(x, s), torch.zeros_like(sliced(x, s))], 1), "however many"),
+        (lambda x, e, s: F.pad(sliced(x, s), (0, e)), "F.pad counts"),
+    ],
+)
+def test_a_wrong_shape_gets_the_hint_that_helps(forward, hint):
+    fault = next(f for f in check.zero_pad_shortcut(shortcut_class(forward)).findings if not f.ok)
+    assert fault.code == "wrong-shape" and hint in fault.hint
 
 
 def test_a_convolution_is_no_option_a():
@@ -707,7 +729,7 @@ def test_an_instance_or_a_function_is_refused_in_words():
 # --- count_layers ---
 
 
-@pytest.mark.parametrize("answer", [(102, 104), [102, 104]])
+@pytest.mark.parametrize("answer", [(102, 104), [102, 104], torch.tensor([102, 104]), (torch.tensor(102), 104)])
 def test_count_layers_as_tuple_or_list(answer):
     assert check.count_layers(lambda: answer).passed
 
@@ -728,6 +750,7 @@ def test_count_layers_as_tuple_or_list(answer):
         ((102, 7), "wrong-convolutions"),
         (102, "wrong-type"),
         (None, "wrong-type"),
+        (("102", "104"), "wrong-type"),
     ],
 )
 def test_count_layers_gone_wrong(answer, code):
@@ -772,6 +795,32 @@ def test_find_fault_in_another_style(finder):
     assert report.passed, report
 
 
+def zero_taken_for_unused(block, x):
+    verdict = by_backward(block, x)
+    faint = [p for p in block.parameters() if p.grad is not None and p.grad.abs().sum() < 1e-3]
+    return "unused parameters" if verdict == "none found" and faint else verdict
+
+
+def one_parameter(place):
+    def finder(block, x):
+        verdict = without("unused parameters")(block, x)
+        if verdict != "none found":
+            return verdict
+        (gradient,) = torch.autograd.grad(block(x).sum(), list(block.parameters())[place], allow_unused=True)
+        return "unused parameters" if gradient is None else verdict
+
+    return finder
+
+
+def input_asked_last(block, x):
+    copy = x.clone()
+    y = block(x)
+    gradients = torch.autograd.grad(y.sum(), list(block.parameters()), allow_unused=True)
+    if not torch.equal(x, copy):
+        return "input changed"
+    return "unused parameters" if None in gradients else by_backward(block, x)
+
+
 def without(verdict):
     return lambda block, x: "none found" if (v := by_backward(block, x)) == verdict else v
 
@@ -786,6 +835,12 @@ def without(verdict):
         (lambda block, x: "no final ReLU", "false-alarm"),
         (lambda block, x: "broken", "unknown-verdict"),
         (lambda block, x: None, "unknown-verdict"),
+        (lambda block, x: torch.zeros(2), "unknown-verdict"),
+        (zero_taken_for_unused, "false-alarm"),
+        (one_parameter(0), "missed-unused-parameters"),
+        (one_parameter(-1), "missed-unused-parameters"),
+        (input_asked_last, "missed-input-changed"),
+        (lambda block, x: block.undefined, "raised"),
         (
             lambda block, x: "ReLU on the branch" if (block(x) >= 0).all() else "none found",
             "false-alarm",
@@ -794,3 +849,8 @@ def without(verdict):
 )
 def test_find_fault_gone_wrong(finder, code):
     assert first_failure(check.find_block_fault(finder)) == code
+
+
+def test_find_fault_tells_each_fault_once():
+    assert codes(check.find_block_fault(lambda block, x: "no final ReLU")).count("false-alarm") == 1
+    assert "was shown a right block" in str(check.find_block_fault(lambda block, x: block.undefined))

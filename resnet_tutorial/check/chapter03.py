@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..blocks import conv3x3, needs_projection, projection
+from ..blocks import needs_projection, projection
 from . import residual
-from .common import parameter_count
+from .common import described, noting, parameter_count, told, truth, whole, whole_numbers
 from .core import exercise
 
 # --- 3.1 -------------------------------------------------------------------------------------
@@ -23,6 +23,7 @@ from .core import exercise
 )  # fmt: skip
 def check_needs_projection(needs, expect):
     """All four combinations of stride and channels, and a block that has fewer channels."""
+    needs = noting("needs_projection", needs)
     answers = {
         case: needs(*case)
         for case in (
@@ -34,13 +35,14 @@ def check_needs_projection(needs, expect):
             (64, 64, 3),
         )
     }
-    odd = next((a for a in answers.values() if a not in (True, False)), True)
-    if not expect(
-        odd in (True, False), "no-answer",
-        f"needs_projection(…) returned {odd!r}, neither True nor False.",
-        hint="Return the comparison itself.",
-    ):  # fmt: skip
-        return
+    for case, answer in answers.items():
+        if not expect(
+            truth(answer) is not None or whole(answer) in (0, 1), "no-answer",
+            f"needs_projection{case} returned {described(answer)}, neither True nor False.",
+            hint="Return the comparison itself.",
+        ):  # fmt: skip
+            return
+    answers = {case: bool(answer) for case, answer in answers.items()}
     only_stride, only_channels = answers[64, 64, 2], answers[64, 256, 1]
     if not expect(
         only_stride or only_channels or not answers[64, 128, 2], "and-instead-of-or",
@@ -90,8 +92,9 @@ def check_zero_pad_shortcut(ZeroPadShortcut, expect):
     for in_channels, out_channels, stride, size in (
         (4, 8, 2, (8, 6)), (4, 8, 2, (9, 7)), (3, 10, 3, (7, 8)), (4, 4, 2, (9, 6)), (4, 7, 1, (5, 5)),
     ):  # fmt: skip
-        shortcut = ZeroPadShortcut(in_channels, out_channels, stride)
         name = f"ZeroPadShortcut({in_channels}, {out_channels}, stride={stride})"
+        with told(f"{name} was made."):
+            shortcut = ZeroPadShortcut(in_channels, out_channels, stride)
         if not expect(
             isinstance(shortcut, nn.Module), "not-a-module",
             f"{name} is a {type(shortcut).__name__}, not an nn.Module.",
@@ -99,14 +102,15 @@ def check_zero_pad_shortcut(ZeroPadShortcut, expect):
         ):  # fmt: skip
             return
         numbers = parameter_count(shortcut)
-        expect(
+        if not expect(
             numbers == 0, "has-parameters",
             f"{name} has {numbers} parameters; option A has none.",
             hint="Slice and pad. A convolution would be option B.",
-        )  # fmt: skip
+        ):  # fmt: skip
+            return
         x = torch.randn(2, in_channels, *size, dtype=torch.float64, requires_grad=True)
         before = x.detach().clone()
-        y = shortcut(x)
+        y = noting(name, shortcut)(x)
         if not (
             expect(
                 torch.equal(x.detach(), before), "input-modified",
@@ -123,17 +127,22 @@ def check_zero_pad_shortcut(ZeroPadShortcut, expect):
         ):  # fmt: skip
             return
         y.sum().backward()
-        expect(
+        if not expect(
             torch.equal(x.grad, _kept_pixels(x.detach(), stride)), "gradient-wrong",
             f"{name}: each kept pixel should get a gradient of 1 and each other one of 0; "
             f"the sum is {x.grad.sum():.0f} instead of {_kept_pixels(x.detach(), stride).sum():.0f}.",
             hint="Every kept value goes to one place of the output, once.",
-        )  # fmt: skip
+        ):  # fmt: skip
+            return
     half = torch.randn(1, 2, 4, 4, dtype=torch.bfloat16)
-    y = ZeroPadShortcut(2, 4, 2)(half)
-    expect(
-        y.dtype == half.dtype, "dtype-changed",
-        f"bfloat16 went in and {str(y.dtype).removeprefix('torch.')} came out.",
+    name = "ZeroPadShortcut(2, 4, stride=2)"
+    _keeps_dtype(half, noting(name, ZeroPadShortcut(2, 4, 2))(half), name, expect)
+
+
+def _keeps_dtype(x: Tensor, y: Tensor, name: str, expect) -> bool:
+    given, found = (str(t.dtype).removeprefix("torch.") for t in (x, y))
+    return expect(
+        given == found, "dtype-changed", f"{name}: {given} went in and {found} came out.",
         hint="Make the zeros with F.pad or x.new_zeros(…), which take type and device from x.",
     )  # fmt: skip
 
@@ -144,18 +153,29 @@ def _kept_pixels(x: Tensor, stride: int) -> Tensor:
     return mask
 
 
+def _shape_hint(y, wanted: Tensor) -> str:
+    """Say what to try after a wrong shape: to slice, to append, or the order of F.pad's numbers."""
+    if not isinstance(y, Tensor) or y.dim() != 4:
+        return "forward returns one tensor of four axes."
+    if y.shape[:2] == wanted.shape[:2]:
+        return "x[:, :, ::stride, ::stride] keeps every stride-th row and column, ceil(H / stride) of H rows."
+    if y.shape[2:] == wanted.shape[2:]:
+        return "Append out_channels - in_channels channels of zeros, however many that are."
+    return "F.pad counts its numbers from the last axis backwards: width, height, channels."
+
+
 def _zero_pad_values(x, y, name, out_channels, stride, expect) -> bool:
     kept = x[:, :, ::stride, ::stride]
     extra = out_channels - kept.shape[1]
     wanted = F.pad(kept, (0, 0, 0, 0, 0, extra))
     if not expect(
         isinstance(y, Tensor) and y.shape == wanted.shape, "wrong-shape",
-        f"{name} turned {tuple(x.shape)} into {tuple(getattr(y, 'shape', ()))}; "
+        f"{name} turned {tuple(x.shape)} into {tuple(y.shape) if isinstance(y, Tensor) else described(y)}; "
         f"it should give {tuple(wanted.shape)}.",
-        hint="F.pad counts its numbers from the last axis backwards: width, height, channels.",
-    ):  # fmt: skip
+        hint=_shape_hint(y, wanted),
+    ) or not _keeps_dtype(x, y, name, expect):  # fmt: skip
         return False
-    y = y.detach().to(wanted.dtype)
+    y = y.detach()
     if torch.equal(y, wanted):
         return True
     repeated = kept.repeat(1, -(-out_channels // kept.shape[1]), 1, 1)[:, :out_channels]
@@ -257,10 +277,11 @@ def _with_projection(BasicBlock, in_channels: int, planes: int, stride: int) -> 
 )  # fmt: skip
 def check_count_layers(count_layers, expect):
     """102 layers and 104 convolutions; the likely miscounts by name."""
-    answer = count_layers() if callable(count_layers) else count_layers
+    given = count_layers() if callable(count_layers) else count_layers
+    answer = whole_numbers(given, 2)
     if not expect(
-        isinstance(answer, tuple | list) and len(answer) == 2, "wrong-type",
-        f"Two numbers are asked for, {answer!r} came back.",
+        answer is not None, "wrong-type",
+        f"Two whole numbers are asked for; {described(given)} came back.",
         hint="return layers, convolutions",
     ):  # fmt: skip
         return
@@ -298,13 +319,13 @@ def check_count_layers(count_layers, expect):
 class _Suspect(nn.Module):
     """A basic block with an identity shortcut and one of the faults of exercise 3.5."""
 
-    def __init__(self, channels: int, fault: str = "") -> None:
+    def __init__(self, channels: int, fault: str = "", bias: bool = False) -> None:
         super().__init__()
         self.fault = fault
+        convolutions = (nn.Conv2d(channels, channels, 3, padding=1, bias=bias) for _ in range(2))
         self.layers = nn.ModuleList(
-            [conv3x3(channels, channels), nn.BatchNorm2d(channels),
-             conv3x3(channels, channels), nn.BatchNorm2d(channels)]
-        )  # fmt: skip
+            layer for convolution in convolutions for layer in (convolution, nn.BatchNorm2d(channels))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         conv1, bn1, conv2, bn2 = self.layers
@@ -321,14 +342,17 @@ class _Suspect(nn.Module):
 
 
 class _SuspectBottleneck(nn.Module):
-    """The same in the shape of a bottleneck, with a spare layer that nobody calls if asked for."""
+    """The same in the shape of a bottleneck; ``spare`` is where a layer that nobody calls stands, if any."""
 
-    def __init__(self, channels: int, spare: bool, relu: bool) -> None:
+    def __init__(self, channels: int, spare: str = "", relu: bool = False) -> None:
         super().__init__()
+        if spare == "first":
+            self.unused = nn.Conv2d(channels, channels, 1)
         layers = [nn.Conv2d(channels, 2, 1, bias=False), nn.BatchNorm2d(2), nn.ReLU(),
                   nn.Conv2d(2, channels, 1, bias=False), nn.BatchNorm2d(channels)]  # fmt: skip
         self.branch = nn.Sequential(*layers, *([nn.ReLU()] if relu else []))
-        self.spare = nn.Conv2d(channels, channels, 1) if spare else None
+        if spare == "last":
+            self.unused = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.branch(x) + x)
@@ -348,23 +372,27 @@ def check_find_block_fault(find_fault, expect):
     """Blocks with one fault each, and right ones: the verdicts."""
     suspects = (
         (_Suspect(6), "none found", "a right block"),
-        (_SuspectBottleneck(6, spare=False, relu=False), "none found", "a right block of another make"),
+        (_SuspectBottleneck(6), "none found", "a right block of another make"),
+        (_Suspect(6, bias=True), "none found", "a right block whose convolutions have biases"),
         (_Suspect(6, "inplace-add"), "input changed", "a block that writes x += out"),
         (_Suspect(6, "inplace-relu"), "input changed", "a block with an in-place ReLU on x"),
         (_Suspect(6, "no-final-relu"), "no final ReLU", "a block that returns out + x"),
         (_Suspect(6, "branch-relu"), "ReLU on the branch", "a block with a ReLU before the addition"),
-        (_SuspectBottleneck(6, spare=False, relu=True), "ReLU on the branch",
+        (_SuspectBottleneck(6, relu=True), "ReLU on the branch",
          "a bottleneck with a ReLU before the addition"),
         (_Suspect(6, "unused-bn"), "unused parameters", "a block that uses bn1 twice and bn2 never"),
-        (_SuspectBottleneck(6, spare=True, relu=False), "unused parameters",
-         "a block with a convolution that forward never calls"),
+        (_SuspectBottleneck(6, "last"), "unused parameters", "a block with a last layer that forward never calls"),
+        (_SuspectBottleneck(6, "first"), "unused parameters", "a block with a first layer that forward never calls"),
     )  # fmt: skip
+    missed = set()
     for block, wanted, what in suspects:
         x = torch.randn(2, 6, 7, 5)
-        verdict = find_fault(block, x)
+        verdict = _verdict(find_fault, block, x, what, wanted, expect)
+        if verdict is _NO_VERDICT:
+            return
         if not expect(
-            verdict in _VERDICTS, "unknown-verdict",
-            f"find_fault returned {verdict!r}.",
+            isinstance(verdict, str) and verdict in _VERDICTS, "unknown-verdict",
+            f"Shown {what}, find_fault returned {described(verdict)}.",
             hint="Return one of: " + ", ".join(repr(v) for v in _VERDICTS) + ".",
         ):  # fmt: skip
             return
@@ -373,11 +401,33 @@ def check_find_block_fault(find_fault, expect):
             if wanted == "none found"
             else "missed-" + wanted.lower().replace(" ", "-")
         )
-        expect(
-            verdict == wanted, code,
-            f"It was shown {what}, and said {verdict!r} instead of {wanted!r}.",
-            hint=_HINTS[wanted],
-        )  # fmt: skip
+        if verdict == wanted or code not in missed:
+            expect(
+                verdict == wanted, code,
+                f"It was shown {what}, and said {verdict!r} instead of {wanted!r}.",
+                hint=_HINTS[wanted],
+            )  # fmt: skip
+        if verdict != wanted:
+            missed.add(code)
+
+
+_NO_VERDICT = object()
+
+
+def _verdict(find_fault, block: nn.Module, x: Tensor, what: str, wanted: str, expect):
+    """Return the verdict; going backward through a changed input raises an error, which is a finding."""
+    try:
+        with told(f"It was shown {what}."):
+            return find_fault(block, x)
+    except RuntimeError as error:
+        if wanted != "input changed" or "inplace operation" not in str(error):
+            raise
+    expect(
+        False, "missed-input-changed", f"It was shown {what}, and went backward before it had looked at the input: "
+        "PyTorch refuses to compute gradients through a value that was overwritten.",
+        hint="Ask about the input first, before any gradient.",
+    )  # fmt: skip
+    return _NO_VERDICT
 
 
 _HINTS = {
