@@ -56,6 +56,23 @@ def listening(*, before=lambda model: None, hook=lambda output: None, run=lambda
     return output_of
 
 
+def removes_in_the_hook(model, module, x):
+    found = []
+
+    def hook(part, inputs, output):
+        found.append(output)
+        handle.remove()
+
+    handle = module.register_forward_hook(hook)
+    model(x)
+    return found[0]
+
+
+def keeps_its_list(model, module, x, found=[]):  # noqa: B006
+    found.append(listening()(model, module, x))
+    return found[0]
+
+
 def swallows(model, module, x):
     found = []
     handle = module.register_forward_hook(lambda part, inputs, output: found.append(output))
@@ -97,6 +114,12 @@ def in_place(features, gradients):
     return maps / (maps.amax((1, 2), keepdim=True) + 1e-7)
 
 
+def from_the_minimum(features, gradients):
+    maps = (gradients.mean((2, 3), keepdim=True) * features).sum(1).relu()
+    low = maps.amin((1, 2), keepdim=True)
+    return (maps - low) / (maps.amax((1, 2), keepdim=True) - low).clamp(min=1e-12)
+
+
 def head(make):
     """Replace the head by what ``make`` gives for the old head and the number of classes."""
 
@@ -105,6 +128,10 @@ def head(make):
         return model
 
     return replace
+
+
+def new_only_for_another_number(model, classes):
+    return model if model.fc.out_features == classes else new_head(model, classes)
 
 
 def keeps_rows(old, classes):
@@ -117,6 +144,12 @@ def keeps_rows(old, classes):
 def freezes_too(model, classes):
     model.requires_grad_(False)
     return new_head(model, classes)
+
+
+def freezes_children(model):
+    for child in model.children():
+        child.requires_grad_(child is model.fc)
+    return list(model.fc.parameters())
 
 
 def wrong_order(model):
@@ -210,6 +243,8 @@ WRONG = [
     ("output_of", listening(clear=True), "removes-others"),
     ("output_of", lambda model, module, x: [listening()(model, module, x)], "wrong-type"),
     ("output_of", swallows, "error-swallowed"),
+    ("output_of", removes_in_the_hook, "hook-left-after-error"),
+    ("output_of", keeps_its_list, "kept-from-last-call"),
     ("output_of", listen(remove="never"), "hook-left"),
     ("grad_cam", cam(relu=False), "missing-relu"),
     ("grad_cam", cam(scale="none"), "not-scaled"),
@@ -219,6 +254,9 @@ WRONG = [
     ("grad_cam", in_place, "input-modified"),
     ("grad_cam", by_weights(guard=1e-3), "guard-too-large"),
     ("grad_cam", by_weights(guard=1.0), "guard-too-large"),
+    ("grad_cam", by_weights(guard=1e-4), "guard-too-large"),
+    ("grad_cam", lambda features, gradients: by_weights()(features, gradients).squeeze(), "wrong-shape"),
+    ("grad_cam", from_the_minimum, "scaled-from-the-minimum"),
     ("grad_cam", by_weights(join=lambda w, f: (w * f).relu().sum(1)), "relu-before-sum"),
     ("grad_cam", by_weights(join=lambda w, f: (w * f).sum(1).abs()), "absolute-value"),
     ("grad_cam", by_weights(weigh=lambda g: g.abs().mean((2, 3), keepdim=True)), "gradients-without-sign"),
@@ -241,6 +279,7 @@ WRONG = [
         "not-linear",
     ),
     ("replace_head", head(keeps_rows), "old-weights"),
+    ("replace_head", new_only_for_another_number, "old-weights"),
     ("replace_head", lambda model, classes: new_head(copy.deepcopy(model), classes), "copied"),
     ("replace_head", freezes_too, "body-frozen"),
     ("replace_head", lambda model, classes: cifar_resnet(8, num_classes=classes), "body-changed"),
@@ -254,6 +293,7 @@ WRONG = [
     ("freeze_all_but_head", lambda model: freeze(model)[:1], "wrong-list"),
     ("freeze_all_but_head", wrong_order, "head-frozen"),
     ("freeze_all_but_head", only_switches_off, "head-frozen"),
+    ("freeze_all_but_head", freezes_children, "body-not-frozen"),
     ("freeze_all_but_head", by_part_of_a_name, "body-not-frozen"),
     ("freeze_all_but_head", with_a_new_head, "new-head"),
 ]
@@ -263,6 +303,8 @@ WRONG = [
 def test_wrong_answers_are_named(name, answer, code):
     report = getattr(check, name)(answer)
     assert not report.passed and first_fault(report) == code, report
+    failed = [finding.code for finding in report.findings if not finding.ok]
+    assert len(failed) == len(set(failed)), "the same finding twice"
 
 
 def blank(*args, **kwargs):

@@ -9,16 +9,16 @@ from torch import nn
 
 from ..cifar import cifar_resnet
 from ..solutions import chapter10 as solutions
-from .common import described, sequence
+from .common import described, sequence, some
 from .core import exercise
 
 
 class _Breaks(nn.Module):
-    """A network that fails after its first part."""
+    """A network that fails after its first part, before its second."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(3, 3)
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
 
     def forward(self, x):
         self.first(x)
@@ -40,27 +40,31 @@ def check_output_of(output_of, expect):
     """The right tensor of the right layer, from one run that nothing disturbs; no hook left, also after a failure."""
     model = cifar_resnet(8)
     x = torch.randn(2, 3, 16, 16)
+    earlier: list[torch.Tensor] = []
     for training in (False, True):
         for name in ("conv1", "layer2", "layer3"):
-            if not _listens(output_of, model.train(training), name, x, expect):
+            if not _listens(output_of, model.train(training), name, x, earlier, expect):
                 return
-    broken = _Breaks()
-    raised = False
-    try:
-        output_of(broken, broken.first, torch.randn(1, 3))
-    except Exception:  # the model's own error, or what it was wrapped in
-        raised = True
+    raised = 0
+    for name, when in (("first", "after"), ("second", "before")):
+        broken = _Breaks()
+        try:
+            output_of(broken, getattr(broken, name), torch.randn(1, 3))
+        except Exception:  # the model's own error, or what it was wrapped in
+            raised += 1
+        if not expect(
+            _hooks(broken) == 0, "hook-left-after-error",
+            f"When the model fails {when} the module is called, the hook stays attached.",
+            hint="try: model(x) finally: handle.remove().",
+        ):
+            return
     expect(
-        _hooks(broken) == 0, "hook-left-after-error", "When the model fails, the hook stays attached.",
-        hint="try: model(x) finally: handle.remove().",
-    )
-    expect(
-        raised, "error-swallowed", "When the model fails, its error does not come out of output_of.",
+        raised == 2, "error-swallowed", "When the model fails, its error does not come out of output_of.",
         hint="Use finally without except: the hook is removed, and the error goes on to the caller.",
     )
 
 
-def _listens(output_of, model: nn.Module, name: str, x: torch.Tensor, expect) -> bool:
+def _listens(output_of, model: nn.Module, name: str, x: torch.Tensor, earlier: list, expect) -> bool:
     """Look at one call: what comes back, and what happened to the model meanwhile."""
     twin = copy.deepcopy(model)
     ends, starts = [], []
@@ -90,6 +94,14 @@ def _listens(output_of, model: nn.Module, name: str, x: torch.Tensor, expect) ->
         hint="Call neither model.eval() nor model.train(): the caller decides.",
     ):
         return False
+    if not expect(
+        not any(found is tensor for tensor in earlier), "kept-from-last-call",
+        f"For {name} came the tensor of an earlier call of output_of.",
+        hint="A list as a default argument, or outside the function, is kept from call to call: make a new one in "
+        "each call.",
+    ):
+        return False
+    earlier.append(found)
     is_input = found.shape != right.shape
     if not expect(
         found.shape == right.shape and torch.allclose(found, right, atol=1e-6),
@@ -123,10 +135,11 @@ def _listens(output_of, model: nn.Module, name: str, x: torch.Tensor, expect) ->
         hint="What a forward hook returns replaces the output: let it return None.",
     ):
         return False
-    expect(
+    if not expect(
         kept >= 2, "removes-others", "Hooks that were there before the call are gone after it.",
         hint="Remove your own hook only: handle.remove(), with the handle that registering gave.",
-    )
+    ):
+        return False
     left = _hooks(model)
     return expect(
         left == 0, "hook-left", f"{left} hook{'s are' if left > 1 else ' is'} still attached after the call.",
@@ -225,10 +238,23 @@ def check_grad_cam(grad_cam, expect):
         f"The maps differ from Grad-CAM's by up to {(found - right).abs().max().item():.2g}.", hint=hint,
     ):
         return
-    faint = grad_cam(features * 2e-4, gradients)[0].max().item()
+    one = features[:1].abs() + 0.1, gradients[:1].abs() + 0.1  # its map has no zero
+    found, right = grad_cam(*(tensor.clone() for tensor in one)), solutions.grad_cam(*one)
     if not expect(
-        abs(faint - 1) < 1e-2, "guard-too-large",
-        f"With faint evidence, a largest value of 0.0002 before the scaling, the map's maximum is {faint:.3g}, not 1.",
+        isinstance(found, torch.Tensor) and found.shape == right.shape, "wrong-shape",
+        f"For a batch of one image grad_cam returned {described(found)}, not maps of shape {tuple(right.shape)}.",
+        hint="squeeze() without an axis takes away the batch's axis too: name the axis.",
+    ) or not expect(
+        torch.allclose(found, right, atol=2e-5), "scaled-from-the-minimum",
+        f"A map that is positive everywhere is off by up to {(found - right).abs().max().item():.2g}; its lowest value "
+        f"is {found.min().item():.3g}, not {right.min().item():.3g}.",
+        hint="Divide by the maximum alone; the minimum is not subtracted.",
+    ):
+        return
+    faint = grad_cam(features * 2e-5, gradients)[0].max().item()
+    if not expect(
+        abs(faint - 1) < 0.06, "guard-too-large",
+        f"With faint evidence, a largest value of 0.00002 before the scaling, the map's maximum is {faint:.3g}, not 1.",
         hint="What protects from a division by zero must be far smaller than any maximum: 1e-12, say.",
     ):
         return
@@ -242,17 +268,18 @@ def check_grad_cam(grad_cam, expect):
 
 
 class _Small(nn.Module):
-    """A network with a head of any width, which is registered before other layers."""
+    """A network with a head of any width, which is registered before other layers, and a parameter of its own."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
         self.conv = nn.Conv2d(3, width, 3, bias=False)
         self.fc = nn.Linear(width, 10)
         self.fc_aux = nn.Linear(width, width)
         self.bn = nn.BatchNorm2d(width)
 
     def forward(self, x):
-        x = self.bn(self.conv(x)).relu().mean((2, 3))
+        x = self.scale * self.bn(self.conv(x)).relu().mean((2, 3))
         return self.fc(x + self.fc_aux(x))
 
 
@@ -263,7 +290,9 @@ class _Small(nn.Module):
 )
 def check_replace_head(replace_head, expect):
     """The head's inputs and outputs, and everything else as it was."""
-    for make, classes in ((lambda: cifar_resnet(8), 3), (lambda: _Small(12), 37), (lambda: _Small(30), 4)):
+    for make, classes in (
+        (lambda: cifar_resnet(8), 3), (lambda: _Small(12), 37), (lambda: _Small(30), 4), (lambda: _Small(12), 10),
+    ):  # fmt: skip
         model = make().eval()
         before = {n: p.clone() for n, p in model.state_dict().items() if not n.startswith("fc.")}
         old, inputs = model.fc.weight.detach().clone(), model.fc.in_features
@@ -337,11 +366,15 @@ def _fresh_head(model: nn.Module, head: list, old: torch.Tensor, inputs: int, cl
         hint="nn.Linear alone, with nothing before or after it.",
     ):
         return False
-    kept = bool((weight[:, None] == old[None]).all(2).any())
-    expect(
-        not kept, "old-weights", "Some rows of the new weight are rows of the old one.",
-        hint="A fresh layer: nn.Linear draws its own weights.",
-    )
+    kept = int((weight[:, None] == old[None]).all(2).any(1).sum())
+    untouched = torch.equal(weight, old)
+    if not expect(
+        not kept, "old-weights",
+        f"The head's weights are still the old ones, where it had {classes} outputs before." if untouched else
+        f"{kept} of the new weight's {classes} rows are rows of the old one.",
+        hint="A fresh layer in every case, for as many classes as before too: nn.Linear draws its own weights.",
+    ):  # fmt: skip
+        return False
     frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
     in_body = any(not n.startswith("fc.") for n in frozen)
     return expect(
@@ -374,8 +407,8 @@ def check_freeze_all_but_head(freeze, expect):
         with_gradient = {n for n, p in model.named_parameters() if p.grad is not None}
         body = sorted(n for n in with_gradient if not n.startswith("fc."))
         if not expect(
-            not body, "body-not-frozen", f"{len(body)} parameters outside the head still get a gradient, such as "
-            f"{body[0] if body else '-'}.",
+            not body, "body-not-frozen", "Outside the head some parameters still get a gradient: "
+            f"{some(body, 3)}.",
             hint="model.requires_grad_(False) first. A name that only begins with fc is not the head's."
             if body and body[0].startswith("fc") else "model.requires_grad_(False) first.",
         ):  # fmt: skip
