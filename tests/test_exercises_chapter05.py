@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -212,8 +213,73 @@ def test_a_plan_that_leaves_blocks_out_is_named():
     assert first_fault(check.plan_blocks(lambda layers: plan(layers)[1:])) == "wrong-count"
 
 
-def test_right_repairs_pass():
-    assert check.separate_blocks(lambda stage: nn.Sequential(*map(deepcopy, stage))).passed
+@pytest.mark.parametrize("entry", [tuple, list, np.array])
+def test_plans_may_hold_any_sequence(entry):
+    def planner(layers):
+        return (entry(e) if entry is not np.array else np.array(e, dtype=object) for e in plan(layers))
+
+    assert check.plan_blocks(planner).passed
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        lambda layers: [plan(layers)[:1] for _ in layers],
+        lambda layers: None,
+        lambda layers: 4,
+        lambda layers: ["conv" for _ in plan(layers)],
+        lambda layers: [entry[:3] for entry in plan(layers)],
+    ],
+)
+def test_what_is_no_plan_is_named(planner):
+    assert first_fault(check.plan_blocks(planner)) == "wrong-type"
+
+
+def loaded(stage):
+    """New blocks, into which the old ones' numbers are loaded."""
+    places = [IdentityBlock(16, 4) for _ in stage]
+    for new, old in zip(places, stage, strict=True):
+        new.load_state_dict(old.state_dict())
+    return nn.Sequential(*places)
+
+
+def place_by_place(stage):
+    repaired = deepcopy(stage)
+    for place in range(len(stage)):
+        repaired[place] = deepcopy(stage[place])
+    return repaired
+
+
+@pytest.mark.parametrize("repair", [lambda stage: nn.Sequential(*map(deepcopy, stage)), loaded, place_by_place])
+def test_right_repairs_pass(repair):
+    assert check.separate_blocks(repair).passed
+
+
+def first_kept(stage):
+    return nn.Sequential(stage[0], *[deepcopy(block) for block in list(stage)[1:]])
+
+
+def in_place(stage):
+    for place in range(len(stage)):
+        stage[place] = deepcopy(stage[place])
+    return stage
+
+
+def each(change):
+    """Copies that are right, but for what ``change`` does to each of their modules."""
+
+    def repair(stage):
+        copies = [deepcopy(block) for block in stage]
+        for block in copies:
+            block.apply(change)
+        return nn.Sequential(*copies)
+
+    return repair
+
+
+def forget_statistics(module):
+    if isinstance(module, nn.BatchNorm2d):
+        module.reset_running_stats()
 
 
 @pytest.mark.parametrize(
@@ -223,6 +289,13 @@ def test_right_repairs_pass():
         (lambda stage: stage, "still-shared"),
         (lambda stage: nn.Sequential(*[IdentityBlock(16, 4) for _ in stage]), "values-changed"),
         (lambda stage: nn.Sequential(deepcopy(stage[0])), "wrong-count"),
+        (first_kept, "still-shared"),
+        (in_place, "input-modified"),
+        (each(forget_statistics), "values-changed"),
+        (each(lambda module: module.requires_grad_(False)), "frozen"),
+        (lambda stage: nn.ModuleList(map(deepcopy, stage)), "wrong-type"),
+        (lambda stage: [deepcopy(block) for block in stage], "wrong-type"),
+        (lambda stage: None, "wrong-type"),
     ],
 )
 def test_wrong_repairs_are_named(repair, code):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -11,18 +12,9 @@ from torch import nn
 from ..blocks import ConvBlock, IdentityBlock
 from ..solutions.chapter05 import make_stage, plan_blocks
 from . import residual
-from .common import parameter_count
-from .core import Expectations, exercise
+from .common import described, frozen, noting, parameter_count, sequence, some
+from .core import exercise
 from .networks import Network, Variant, judge_network
-
-
-def _expect_module(expect: Expectations, block, name: str) -> bool:
-    return expect(
-        isinstance(block, nn.Module), "wrong-type",
-        f"{name} gave {type(block).__name__}, not an nn.Module.",
-        hint="Derive the class from nn.Module and call super().__init__() first.",
-    )
-
 
 # --- 5.1
 
@@ -108,7 +100,7 @@ def _other_conv_blocks(plan: residual.Plan) -> Iterator[residual.Variant]:
 def check_make_stage(stage_maker, expect):
     """Blocks, registration, shapes at three strides, values, gradients, and the default."""
     stages = []
-    for in_channels, mid, blocks, stride in ((16, 8, 3, 2), (16, 16, 3, 1), (16, 4, 1, 1), (8, 4, 5, 3)):
+    for in_channels, mid, blocks, stride in ((16, 8, 3, 2), (16, 16, 3, 1), (16, 4, 1, 1), (8, 4, 9, 3)):
         arguments = (in_channels, mid, blocks, stride)
         stages.append(Network(
             f"make_stage{arguments}", partial(stage_maker, *arguments), partial(make_stage, *arguments),
@@ -142,6 +134,14 @@ def _stage_variants(in_channels: int, mid: int, blocks: int, stride: int) -> Ite
                lambda: nn.Sequential(*[ConvBlock(c, mid, stride) for c in every]))
         yield ("conv-blocks-only", "Every block is a Conv block.", "One ConvBlock, then IdentityBlocks.",
                partial(build, rest=ConvBlock))
+        yield ("conv-block-last", "Its Conv block stands behind the Identity blocks.",
+               "The Conv block comes first, and the Identity blocks keep the shape that it makes.",
+               lambda: nn.Sequential(*[IdentityBlock(in_channels, mid) for _ in range(blocks - 1)],
+                                     ConvBlock(in_channels, mid, stride)))
+    if (in_channels, stride) == (out, 1):
+        yield ("identity-block-first", "Its first block is an Identity block, because the shapes agree.",
+               "A stage begins with a Conv block, whatever the shapes.",
+               lambda: nn.Sequential(*[IdentityBlock(out, mid) for _ in range(blocks)]))
     for wrong in {1, 2} - {stride}:
         yield ("stride-missing" if wrong == 1 else "stride-fixed", f"The first block has stride {wrong}.",
                "Hand the stride to the Conv block.", partial(build, first=wrong))
@@ -154,9 +154,31 @@ def _stage_variants(in_channels: int, mid: int, blocks: int, stride: int) -> Ite
 )
 def check_plan_blocks(planner, expect):
     """The plan of four networks, entry by entry."""
+    planner = noting("plan_blocks", planner)
+    names = ("kind", "input channels", "mid channels", "stride")
+    codes = ("wrong-kind", "channels-not-updated", "wrong-mid-channels", "wrong-stride")
+    hints = (
+        'The first block of each stage changes the shape: "conv"; the others are "identity".',
+        "The stem hands over 64 channels, and each block 4 * mid_channels to the next one.",
+        "64 in the first stage, and twice as many in each further one.",
+        "The first block of each stage but the first has stride 2, every other block stride 1.",
+    )
     for layers in ((1, 1, 1, 1), (3, 4, 6, 3), (3, 8, 36, 3), (2, 1, 3, 2)):
         right = plan_blocks(layers)
-        plan = [tuple(entry) for entry in planner(layers)]
+        answer = planner(layers)
+        plan = list(answer) if isinstance(answer, Iterable) else None
+        if not expect(
+            plan is not None, "wrong-type", f"For {layers} came {described(answer)}, not a list.",
+            hint="Append to a list, and return it.",
+        ):
+            return
+        odd = [place for place, entry in enumerate(plan) if sequence(entry, 4) is None]
+        if not expect(
+            not odd, "wrong-type", f"For {layers}, entry {odd[0] + 1} is {described(plan[odd[0]])}; "
+            "an entry is one block, (kind, in_channels, mid_channels, stride)." if odd else "",
+            hint="One flat list for all stages: append each block's four values to it.",
+        ):
+            return
         if not expect(
             len(plan) == len(right), "wrong-count",
             f"For {layers} the plan has {len(plan)} blocks, not {len(right)}.",
@@ -164,16 +186,14 @@ def check_plan_blocks(planner, expect):
         ):
             return
         for index, (mine, expected) in enumerate(zip(plan, right, strict=True)):
-            if mine == expected:
+            wrong = next((place for place in range(4) if mine[place] != expected[place]), None)
+            if wrong is None:
                 continue
-            names = ("kind", "input channels", "mid channels", "stride")
-            wrong = next(i for i in range(4) if len(mine) <= i or mine[i] != expected[i])
-            codes = ("wrong-kind", "channels-not-updated", "wrong-mid-channels", "wrong-stride")
             expect(
                 False, codes[wrong],
                 f"For {layers}, block {index + 1}: its {names[wrong]} should be "
                 f"{expected[wrong]!r}; the entry is {mine}.",
-                hint="The first block of each stage changes the shape; the first stage keeps the size.",
+                hint=hints[wrong],
             )
             return
     expect(True, "right-plan", "All plans agree.")
@@ -186,31 +206,67 @@ def check_plan_blocks(planner, expect):
 )
 def check_separate_blocks(repair, expect):
     """Nothing is shared any more, the values are kept, and the given stage is unharmed."""
-    block = IdentityBlock(16, 4)
+    block = _trained(IdentityBlock(16, 4))
     shared = nn.Sequential(*[block] * 4)
-    before = parameter_count(shared)
-    stage = repair(shared)
-    if not _expect_module(expect, stage, "separate_blocks"):
-        return
-    blocks = list(stage.children())
+    before, count = deepcopy(shared.state_dict()), parameter_count(shared)
+    stage = noting("separate_blocks", repair)(shared)
     if not expect(
-        len(list(stage)) == 4, "wrong-count", f"The stage has {len(list(stage))} places, not 4.",
+        isinstance(stage, nn.Sequential), "wrong-type",
+        f"separate_blocks gave {described(stage)}, not an nn.Sequential.",
+        hint="nn.Sequential(*blocks) calls its blocks one after the other; an nn.ModuleList only holds them.",
+    ):
+        return
+    if not expect(
+        len(stage) == 4, "wrong-count", f"The stage has {len(stage)} places, not 4.",
         hint="Iterate over the stage: each place gives a block, the same one four times.",
     ):
         return
     found = parameter_count(stage)
-    expect(
-        found == 4 * before and len(blocks) == 4, "still-shared",
-        f"The repaired stage has {found:,} parameters; four separate blocks have {4 * before:,}.",
+    if not expect(
+        found == 4 * count, "still-shared",
+        f"The repaired stage has {found:,} parameters; four separate blocks have {4 * count:,}.",
         hint="Copy each block by itself: one deepcopy of the whole stage keeps the sharing inside.",
-    )
+    ):
+        return
+    after = shared.state_dict()
+    if not expect(
+        all(b is block for b in shared) and all(torch.equal(before[name], after[name]) for name in before),
+        "input-modified", "The stage that was handed in has been changed.", hint="Return a new nn.Sequential.",
+    ):
+        return
+    handed = {tensor.data_ptr() for tensor in _tensors(block)}
+    kept = [place for place, copied in enumerate(stage, 1) if handed & {t.data_ptr() for t in _tensors(copied)}]
+    if not expect(
+        not kept, "still-shared",
+        f"Place {kept[0] if kept else 1} holds the block of the stage that was handed in: training one changes both.",
+        hint="Each place gets a copy, the first one too.",
+    ):
+        return
     x = torch.randn(2, 16, 5, 5)
-    same = torch.allclose(stage.eval()(x), shared.eval()(x), atol=1e-6)
+    with torch.no_grad():
+        right = block.eval()(x)
+        far = [(copied(x) - right).abs().max().item() for copied in stage.eval()]
+    place = next((n for n, distance in enumerate(far) if not distance < 1e-5), 0)
+    if not expect(
+        far[place] < 1e-5, "values-changed",
+        f"In evaluation mode the block in place {place + 1} gives numbers up to {far[place]:.2g} away from those "
+        "of the block that stood there.",
+        hint="Copy the block with its weights and running statistics, and change nothing in the copy.",
+    ):
+        return
     expect(
-        same, "values-changed", "The repaired stage computes something else than the given one.",
-        hint="Keep the values: copy the blocks instead of making new ones.",
+        not frozen(stage), "frozen", f"Parameters are frozen: {some(frozen(stage), 3)}.",
+        hint="Copy the block and leave requires_grad as it is.",
     )
-    expect(
-        parameter_count(shared) == before, "input-modified",
-        "The stage that was handed in has been changed.", hint="Return a new nn.Sequential.",
-    )
+
+
+def _tensors(module: nn.Module) -> list[torch.Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _trained(block: nn.Module) -> nn.Module:
+    """Give a block weights and running statistics that no new block has, and return it."""
+    with torch.no_grad():
+        for tensor in _tensors(block):
+            tensor.add_(torch.rand(tensor.shape).mul(0.3).to(tensor.dtype))
+    return block
