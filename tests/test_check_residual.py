@@ -134,6 +134,7 @@ ONE_CHANGE = [
     ("subtracted", {"join": lambda f, s, x: f - s}),
     ("subtracted", {"join": lambda f, s, x: s - f}),
     ("multiplied", {"join": lambda f, s, x: f * s}),
+    ("multiplied", {"join": lambda f, s, x: s * (1 + f)}),
     ("averaged", {"join": lambda f, s, x: (f + s) / 2}),
     ("maximum", {"join": lambda f, s, x: torch.maximum(f, s)}),
     ("scaled", {"join": lambda f, s, x: 0.5 * f + s}),
@@ -524,6 +525,36 @@ class KernelsOfKeras(Written):
         return x
 
 
+class AllKernelsOfKeras(KernelsOfKeras):
+    """The projection's too, whose shape (1, 1, 8, 8) does not say which way round it stands."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.projection = None
+        if isinstance(self.shortcut, nn.Sequential):
+            conv = self.shortcut[0]
+            self.projection = nn.Parameter(conv.weight.detach().permute(2, 3, 1, 0).clone())
+            self.short_stride, self.short_norm = conv.stride, self.shortcut[1]
+            del self.shortcut
+
+    def forward(self, x):
+        if self.projection is None:
+            return F.relu(self.branch(x) + self.shortcut(x))
+        kernel = self.projection.permute(3, 2, 0, 1)
+        return F.relu(self.branch(x) + self.short_norm(F.conv2d(x, kernel, None, self.short_stride)))
+
+
+class MatrixOnTheShortcut(Written):
+    """The projection is a matrix (in, out), square where the channels stay."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        if isinstance(self.shortcut, nn.Sequential) and isinstance(self.shortcut[0], nn.Conv2d):
+            conv = self.shortcut[0]
+            thin = nn.MaxPool2d(1, conv.stride)  # takes every stride-th pixel
+            self.shortcut = nn.Sequential(thin, Matrix(conv.in_channels, conv.out_channels), self.shortcut[1])
+
+
 class StatisticsAsParameters(nn.Module):
     def __init__(self, channels):
         super().__init__()
@@ -538,8 +569,9 @@ class StatisticsAsParameters(nn.Module):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "how",
-    [{"base": InPlaceShortcut}, {"base": Unfolded}, {"base": KernelsOfKeras}, {"norm": StatisticsAsParameters}],
-    ids=["in-place", "unfold", "keras", "statistics"],
+    [{"base": InPlaceShortcut}, {"base": Unfolded}, {"base": KernelsOfKeras}, {"base": AllKernelsOfKeras},
+     {"base": MatrixOnTheShortcut}, {"norm": StatisticsAsParameters}],
+    ids=["in-place", "unfold", "keras", "all keras", "matrix", "statistics"],
 )
 def test_a_right_block_stored_in_another_way_passes(kind, how):
     judge, block = kind(**how)
@@ -664,6 +696,71 @@ class NoForward(Written):
     forward = nn.Module.forward
 
 
+class AllBeginAtZero(Written):
+    """Every batch norm's weight is zero, not only the last one's: no gradient gets anywhere."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.zeros_(module.weight)
+
+
+class NeverOpens(Written):
+    """A ReLU that lets nothing through at first, and so never will."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        nn.init.constant_(self.norms[0].bias, -50.0)
+
+
+class NormRunsTwice(Written):
+    """A look at a shape on the way moves the running statistics once more."""
+
+    def branch(self, x):
+        self.norms[0](self.convs[0](x))
+        return super().branch(x)
+
+
+class OneImageAlone(Written):
+    def forward(self, x):
+        self.norms[-1].train(self.training and len(x) > 1)
+        return super().forward(x)
+
+
+class OneKernelForTwo(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        if self.convs[1].weight.shape == self.convs[0].weight.shape:
+            self.convs[1].weight = self.convs[0].weight
+
+
+class CopiesAtOneBorder(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.convs[1].padding_mode = "replicate"
+
+
+class PoolsFirst(Written):
+    """The 3x3 convolution has no stride; max pooling before it halves the map."""
+
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.step, self.convs[1].stride = self.convs[1].stride[0], (1, 1)
+
+    def branch(self, x):
+        x = F.relu(self.norms[0](self.convs[0](x)))
+        x = F.relu(self.norms[1](self.convs[1](F.max_pool2d(x, self.step, ceil_mode=True))))
+        return self.norms[2](self.convs[2](x))
+
+
+class EpsilonOfTheShortcut(Written):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        if isinstance(self.shortcut, nn.Sequential):
+            self.shortcut[1].eps = 1e-3
+
+
 def mish_and_no_norm(kind):
     return kind(act=F.gelu, last=F.gelu, short_norm=lambda n: nn.Identity())
 
@@ -676,6 +773,10 @@ MORE = [
     ("eval-mode", NoReluInEval, KINDS), ("gradient-cut", NoGradInEval, KINDS),
     ("input-modified", WritesInEval, (basic, bottleneck, identity_block)), ("size-written-in", Views, KINDS),
     ("bn-shared", SameBuffers, KINDS), ("not-initialised", Uninitialised, KINDS), ("no-forward", NoForward, KINDS),
+    ("dead-at-start", AllBeginAtZero, KINDS), ("dead-at-start", NeverOpens, KINDS),
+    ("bn-called-twice", NormRunsTwice, KINDS), ("wrong-value", OneImageAlone, KINDS),
+    ("missing-layer", OneKernelForTwo, (basic,)), ("wrong-padding", CopiesAtOneBorder, KINDS),
+    ("pooled-stride", PoolsFirst, (bottleneck, conv_block)), ("wrong-eps", EpsilonOfTheShortcut, (basic, bottleneck)),
 ]  # fmt: skip
 
 
@@ -802,7 +903,7 @@ class KeepsItHidden(PathsOf):
 
 
 @pytest.mark.parametrize(
-    ("block", "code"), [(Defaults, "stride-wrong-conv"), (TwoAtMost, None), (KeepsItHidden, "unregistered-layers")]
+    ("block", "code"), [(Defaults, "wrong-default"), (TwoAtMost, None), (KeepsItHidden, "unregistered-layers")]
 )
 def test_wrong_blocks_of_resnext_do_not_pass(block, code):
     found = codes(check.resnext_block(block))

@@ -24,7 +24,7 @@ from typing import Any
 
 from resnet_tutorial.check import guard
 from resnet_tutorial.check.bookkeeping import note
-from resnet_tutorial.check.holds import HOLDS
+from resnet_tutorial.check.holds import ALWAYS, HOLDS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _REGISTRY: dict[str, Exercise] = {}
@@ -123,7 +123,7 @@ class Report:
     def holds(self) -> list[str]:
         """Return in a few words each what was looked at and is right, in the order in which it was."""
         failed = {f.code for f in self._failures()}
-        right = (f.code for f in self.findings if f.ok and f.code not in failed)
+        right = (f.code for f in self.findings if f.ok and (self.passed or f.code in ALWAYS - failed))
         known = (HOLDS.get(f"{self.exercise.id}/{code}", HOLDS.get(code)) for code in right)
         return list(dict.fromkeys(words for words in known if words))
 
@@ -135,7 +135,7 @@ class Report:
                 lines.append(f"    Try: {finding.hint}")
         lines += [f"  {remark}" for remark in self._notes()]
         if self.holds():
-            right = f"  Right{'' if self.passed else ' so far'}: {'; '.join(self.holds())}."
+            right = f"  {'Right' if self.passed else 'What holds'}: {'; '.join(self.holds())}."
             lines += textwrap.wrap(right, 100, subsequent_indent="    ")
         return "\n".join(lines)
 
@@ -161,7 +161,7 @@ class Report:
             for f in self._failures()
         )
         marks = "".join(f'<li style="{_ITEM}"><span style="{_TICK}">✓</span> {escape(w)}</li>' for w in self.holds())
-        right = "Right" if self.passed else "Right so far"
+        right = "Right" if self.passed else "What holds"
         return (
             f'<div class="check-report check-{state}" '
             f'style="border-left:4px solid {colour};padding:.4em .8em;margin:.3em 0">'

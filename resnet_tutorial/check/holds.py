@@ -2,6 +2,9 @@
 
 A finding's message describes what was seen when it fails; these say what is right when it does not.
 A code that means something else in one exercise stands here as ``"exercise/code"``.
+
+An answer that passed has been looked at in all cases, and all that holds is said. One that failed
+may be right in one case and wrong in the next, so that only what stands in ``ALWAYS`` is said of it.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ HOLDS = {
     "missing-bn": "the batch norm",
     "bn-missing": "a batch norm behind each convolution",
     "bn-shared": "a batch norm of its own for each convolution",
+    "dead-at-start": "a new block can learn with all its parameters",
     "unused-parameters": "every layer is used",
     "extra-parameters": "nothing is trained that should not be",
     "random-output": "the same output each time",
@@ -232,7 +236,7 @@ HOLDS = {
     "missed-channels": "changed channels are found",
     "missed-stride": "a changed size is found",
     "wrong-cases": "the cases",
-    "other-errors": "other errors are passed on",
+    "other-errors": "a block that raises counts as a failing case",
     "missed-shape": "shapes are compared",
     "case-left-out": "no case is left out",
     "channels-not-compared": "channels are compared",
@@ -266,4 +270,17 @@ SILENT = {
     "unknown-verdict", "unknown-version-a", "unknown-version-b", "unknown-version-c", "unknown-version-d",
     "wrong-word", "no-parameters", "missing-layer", "no-backward", "trained-on-val", "images-changed",
     "val-images-changed", "hardly-shuffled", "tensors-returned",
+}  # fmt: skip
+
+# What is true of a wrong answer too, whatever its other cases are.
+ALWAYS = {
+    "wrong-default", "input-modified", "modifies-input", "dtype-changed", "wrong-dtype", "unregistered-layers",
+    "not-registered", "bias-before-bn", "random-output", "otherwise-right", "left-in-eval", "weights-changed",
+    "has-parameters", "used-convolution", "used-label-smoothing", "softmax", "state-modified", "layer-changed",
+    "gradients-left", "mode-not-restored", "mode-changed", "output-changed", "removes-others", "body-changed",
+    "copied", "old-weights", "model-modified", "block-modified", "images-mixed", "channels-mixed", "not-random",
+    "loss-keeps-graph", "runs-twice", "hook-left", "false-alarm", "downsample-handed", "gradients-recorded",
+    "train-mode", "batch-too-large", "nothing-saved", "weights-not-restored", "buffers-not-restored",
+    "gradients-left-off", "not-shuffled", "augmentation-piles-up", "trained-in-eval-mode",
+    "labels-mixed", "gradients-accumulate", "val-images-augmented", "measured-in-train-mode",
 }  # fmt: skip

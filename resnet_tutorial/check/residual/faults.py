@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 from .plan import Layer, Plan
 from .program import ACTIVATIONS, Act, Bias, Conv, Detach, Norm, Pool, Program
@@ -167,6 +168,7 @@ def _around_the_addition() -> Iterator[Fault]:
         )  # fmt: skip
     for join, code, what in (
         ("multiply", "multiplied", "branch and shortcut are multiplied"),
+        ("shortcut times branch plus one", "multiplied", "the shortcut is multiplied by 1 + F(x)"),
         ("mean", "averaged", "branch and shortcut are averaged"),
         ("larger", "maximum", "the larger of branch and shortcut is taken"),
         ("smaller", "minimum", "the smaller of branch and shortcut is taken"),
@@ -341,7 +343,7 @@ def _at_the_norms(plan: Plan) -> Iterator[Fault]:
         yield from _other_norms(
             plan, "wrong-eps", f"a batch norm has eps={eps:g}, not 1e-5.",
             "nn.BatchNorm2d with its default settings, as torchvision has it.",
-            lambda norm, eps=eps: replace(norm, eps=eps), each=False,
+            lambda norm, eps=eps: replace(norm, eps=eps), each=eps in (1e-3, 1e-6),
         )  # fmt: skip
     last = plan.branch[-1]
     yield Fault(
@@ -395,24 +397,29 @@ def _at_the_convolutions(plan: Plan) -> Iterator[Fault]:
                 _in_branch(_move_stride(layer, plan.stride)), common=True,
             )  # fmt: skip
         if right.size > 1:
-            yield Fault(
-                "pooled-stride", "the branch strides by average pooling, not by its convolution.",
-                f"Give the stride to the {right.name}.",
-                _in_branch(lambda steps: tuple(
-                    piece for step in steps for piece in _pooled(step, right, plan.stride))),
-            )  # fmt: skip
+            for largest, first in product((False, True), repeat=2):
+                yield Fault(
+                    "pooled-stride",
+                    f"the branch strides by {'max' if largest else 'average'} pooling "
+                    f"{'before' if first else 'behind'} its {right.name}, not by the convolution itself.",
+                    f"Give the stride to the {right.name}.",
+                    _in_branch(lambda steps, largest=largest, first=first: tuple(
+                        piece for step in steps for piece in _pooled(step, right, Pool(plan.stride, largest), first))),
+                )  # fmt: skip
     wide = [layer for layer in plan.branch if layer.size > 1]
     for mode, how in (
         ("reflect", "with mirrored values, not with zeros"), ("replicate", "with copies, not with zeros"),
         ("circular", "with the other side's values, not with zeros"),
         ("same", "as TensorFlow's \"same\" does, at stride 2 on one side only"),
     ):  # fmt: skip
-        yield Fault(
-            "wrong-padding", f"the border is padded {how}.",
-            "padding=1 and nothing else: zeros are nn.Conv2d's default.",
-            _in_branch(_each(lambda step, mode=mode: replace(step, padding_mode=mode)
-                             if isinstance(step, Conv) and step.layer.size > 1 else step)),
-        )  # fmt: skip
+        for some in {tuple(wide): "", **{(layer,): f" of the {layer.name}" for layer in wide[:-1] and wide}}.items():
+            names = {layer.name for layer in some[0]}
+            yield Fault(
+                "wrong-padding", f"the border{some[1]} is padded {how}.",
+                "padding=1 and nothing else: zeros are nn.Conv2d's default.",
+                _in_branch(_each(lambda step, mode=mode, names=names: replace(step, padding_mode=mode)
+                                 if isinstance(step, Conv) and step.layer.name in names else step)),
+            )  # fmt: skip
     for some in {tuple(wide), *((layer,) for layer in wide)}:
         names = {layer.name for layer in some}
         yield Fault(
@@ -423,9 +430,10 @@ def _at_the_convolutions(plan: Plan) -> Iterator[Fault]:
         )  # fmt: skip
 
 
-def _pooled(step, layer: Layer, stride: int) -> tuple:
+def _pooled(step, layer: Layer, pool: Pool, first: bool) -> tuple:
     if isinstance(step, Conv) and step.layer.name == layer.name:
-        return replace(step, stride=1), Pool(stride)
+        whole = replace(step, stride=1)
+        return (pool, whole) if first else (whole, pool)
     return (step,)
 
 

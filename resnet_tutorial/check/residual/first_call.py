@@ -57,7 +57,7 @@ def _clash(look: Look) -> tuple[str, str, str]:
 
 def sizes_explained(look: Look) -> tuple[str, str, str] | None:
     """Say which convolution made a size that it should not, as far as the calls tell it."""
-    stride = look.plan.stride
+    stride, projection = look.plan.stride, look.plan.projection
     layers = {key(layer.kernel): layer for layer in reversed(look.plan.layers)}
     strided, whole = [], []
     met = f" Branch and shortcut meet as {' and '.join(map(by, look.watch.clash))}." if look.watch.clash else ""
@@ -66,6 +66,8 @@ def sizes_explained(look: Look) -> tuple[str, str, str] | None:
         if layer is None:
             continue
         before, after = call.before[2:], call.after[2:]
+        if after == before and layer is projection and before != tuple(look.x.shape[2:]):
+            continue  # it did not get x itself, but something made smaller
         if after == before:
             whole.append(layer)
         elif any(after == tuple(-(-side // step) for side in before) for step in (2, 3, stride)):
@@ -76,7 +78,6 @@ def sizes_explained(look: Look) -> tuple[str, str, str] | None:
                 f"the {layer.name} turned {by(before)} into {by(after)}.{met}",
                 "padding=1 for a 3×3 and padding=0 for a 1×1 keep the size at stride 1.",
             )
-    projection = look.plan.projection
     branch = [layer for layer in strided if layer is not projection]
     if projection and stride > 1 and projection in whole and branch:
         return (

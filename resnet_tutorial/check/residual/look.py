@@ -118,7 +118,8 @@ class Look:
     def _calls_a_projection(self) -> bool:
         """Tell whether a convolution besides the branch's first works on x itself."""
         first = self.plan.branch[0]
-        onto_x = [c.weight.shape for c in self.watch.calls if c.first and c.weight.shape[0] == self.plan.out_channels]
+        called = {id(c.weight): c.weight for c in self.watch.calls if c.first}  # a call repeated is no other layer
+        onto_x = [weight.shape for weight in called.values() if weight.shape[0] == self.plan.out_channels]
         branch = next((n for n, shape in enumerate(onto_x) if key(shape) == key(first.kernel)), None)
         if first.out_channels == self.plan.out_channels and branch is not None:
             del onto_x[branch]

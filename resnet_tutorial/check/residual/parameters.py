@@ -68,9 +68,11 @@ def kernels_hold(look: Look) -> bool:
         return look.say(True, "wrong-kernels", "", "")  # more than are needed: the output tells
     twice = _kernels(wanted) - _kernels(mine)
     if not _kernels(mine) - _kernels(wanted):
+        shape = min(twice)
         return look.say(
             False, "missing-layer",
-            f"no parameter has the shape {listed(twice)}: a convolution is missing, or one is used in "
+            f"{('none', 'one', mine[shape])[min(mine[shape], 2)]} of its parameters has the shape "
+            f"{'×'.join(map(str, shape))}, and {wanted[shape]} should: a convolution is missing, or one serves in "
             "two places.",
             "Each convolution is a layer of its own.",
         )

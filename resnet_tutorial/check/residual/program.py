@@ -229,6 +229,7 @@ JOINS = {
     "branch minus shortcut": lambda f, s: f - s,
     "shortcut minus branch": lambda f, s: s - f,
     "multiply": lambda f, s: f * s,
+    "shortcut times branch plus one": lambda f, s: s * (1 + f),
     "mean": lambda f, s: (f + s) / 2,
     "larger": torch.maximum,
     "smaller": torch.minimum,

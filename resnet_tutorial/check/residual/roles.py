@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .plan import Plan, Role, key, kind
-from .program import Program, Values
+from .program import Program, Values, draw
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -41,13 +41,14 @@ def fit(shape: Shape, wanted: Iterable[Shape]) -> tuple[Shape, Callable[[Tensor]
     """
     wanted = sorted(set(wanted))
     for shape_ in wanted:
+        if len(shape_) == 4 and shape_ != tuple(shape) == (*shape_[2:], shape_[1], shape_[0]):
+            return shape_, lambda values: values.permute(2, 3, 1, 0)
+    for shape_ in wanted:
         if key(shape_) == key(shape):
             return shape_, lambda values: values.reshape(shape)
     for shape_ in wanted:
         if len(key(shape_)) == 2 and key(shape_)[::-1] == key(shape):
             return shape_, lambda values: values.reshape(key(shape)[::-1]).T.reshape(shape)
-        if len(shape_) == 4 and tuple(shape) == (*shape_[2:], shape_[1], shape_[0]):
-            return shape_, lambda values: values.permute(2, 3, 1, 0)
         if (
             len(shape_) == 4 and len(shape) in (2, 5) and prod(shape) == prod(shape_) and shape_[2] > 1
             and (shape[0] == shape_[0] or shape[0] * shape[1] == shape_[0])
@@ -56,8 +57,15 @@ def fit(shape: Shape, wanted: Iterable[Shape]) -> tuple[Shape, Callable[[Tensor]
     return None
 
 
-def place(parameter: nn.Parameter, values: Tensor) -> None:
+def is_square(shape: Shape) -> bool:
+    """Tell whether this is a square matrix, whose shape does not say which way round it is used."""
+    return len(shape) in (2, 3) and len(key(shape)) == 2 and key(shape)[0] == key(shape)[1]
+
+
+def place(parameter: nn.Parameter, values: Tensor, turned: bool = False) -> None:
     """Write values into a parameter, whatever shape it has for them."""
+    if turned:
+        values = values.reshape(key(values.shape)).T
     found = fit(tuple(parameter.shape), [tuple(values.shape)])
     with torch.no_grad():
         parameter.copy_((found[1](values) if found else values.reshape(parameter.shape)).detach())
@@ -102,7 +110,7 @@ class Matching:
 
     ``several`` holds parameters that play more than one role: a layer that is used twice.
     ``unknown`` move the output as no role does; ``biases`` move it in evaluation mode only, because
-    a batch norm subtracts them from its batch.
+    a batch norm subtracts them from its batch. ``turned`` are square matrices used as (in, out).
     """
 
     roles: dict[str, Role] = field(default_factory=dict)
@@ -110,6 +118,7 @@ class Matching:
     several: dict[str, tuple[Role, ...]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     biases: list[str] = field(default_factory=list)
+    turned: set[str] = field(default_factory=set)
 
 
 def match(block: nn.Module, plan: Plan, program: Program, x: Tensor) -> Matching:
@@ -139,6 +148,12 @@ def match(block: nn.Module, plan: Plan, program: Program, x: Tensor) -> Matching
             role = next((role for role in free if same(y, outputs[role])), None)
             if role:
                 found.roles[name] = role
+                if is_square(shape):
+                    step = draw(shape)  # not symmetric, unlike what the levelled matrices hold
+                    value = shared.of_shape(wanted[role]) + step.reshape(wanted[role])
+                    with changed(parameter, step):
+                        if not same(block(x.clone()), program(x, Values({role: value}, shared))):
+                            found.turned.add(name)
             elif same(y, still):
                 found.idle.append(name)
             else:

@@ -11,10 +11,12 @@ from resnet_tutorial.check.common import by
 
 from .faults import cuts, faults_of
 from .look import Look
-from .plan import Role
+from .plan import Role, key
 from .program import Values, draw, right_program
 from .roles import Matching, fit, is_bias, match, place, same
 from .values import unchanged
+
+TRAINED = 4  # calls in training mode, before evaluation mode is looked at
 
 
 class Thorough:
@@ -37,8 +39,9 @@ class Thorough:
         self.roles = found.roles
         given = {role: draw(shape) for role, shape in self.plan.roles().items()}
         self.values = Values(given, track=True)
+        self.turned = found.turned
         self.mine = self._loaded(given)
-        if not (self._trains() and self._evaluates() and self._survives_saving()):
+        if not (self._trains() and self._evaluates() and self._survives_saving() and self._begins_alive()):
             return False
         self._remark()
         return True
@@ -96,7 +99,7 @@ class Thorough:
         block = self.look.fresh().double().train()
         for name, parameter in block.named_parameters():
             if name in self.roles:
-                place(parameter, given[self.roles[name]].detach())
+                place(parameter, given[self.roles[name]].detach(), name in self.turned)
         return block
 
     def _trains(self) -> bool:
@@ -110,7 +113,7 @@ class Thorough:
         high, wide = self.look.case.size
         for count, size, memory in (
             (4, (high, wide), torch.contiguous_format), (5, (wide + 1, high + 2), torch.channels_last),
-            (3, (1, 1), torch.contiguous_format),
+            (3, (1, 1), torch.contiguous_format), (1, (high, wide), torch.contiguous_format),
         ):  # fmt: skip
             x = 3 * torch.randn(count, self.plan.in_channels, *size, dtype=torch.float64)
             x = x.contiguous(memory_format=memory)
@@ -165,7 +168,8 @@ class Thorough:
         pairs = {"x": (mine.grad, theirs.grad)}
         for name, parameter in self.mine.named_parameters():
             if name in self.roles:
-                pairs[name] = (parameter.grad, _stored(self.values.given[self.roles[name]].grad, parameter))
+                gradient = self.values.given[self.roles[name]].grad
+                pairs[name] = (parameter.grad, _stored(gradient, parameter, name in self.turned))
         wrong = [name for name, (one, other) in pairs.items() if not _same_gradient(one, other)]
         if not wrong:
             return self.look.say(True, "gradient-cut", "", "")
@@ -194,6 +198,7 @@ class Thorough:
 
     def _evaluates(self) -> bool:
         """After the same steps in training mode: compare in evaluation mode."""
+        repeated = self._called_again()  # before evaluation mode, in which some norms go on counting
         self.mine.eval()
         self.values.training = False
         x = 3 * torch.randn(2, self.plan.in_channels, *self.look.case.size, dtype=torch.float64)
@@ -222,6 +227,13 @@ class Thorough:
                                 right_below="some", stride=self.plan.stride)),
                             fault.hint,
                         )  # fmt: skip
+        if repeated:
+            return self.look.say(
+                False, "bn-called-twice",
+                f"in {TRAINED} calls in training mode the batch norm {repeated[0]} ran {repeated[1]} times. "
+                "Each time its running statistics move, so that evaluation mode goes wrong.",
+                "Call each layer once in forward, and keep its result if it is needed again.",
+            )
         return self.look.say(
             False, "eval-mode",
             "in evaluation mode, after a few training steps, the output differs from the reference's by up to "
@@ -229,6 +241,12 @@ class Thorough:
             "used there, or not moved by a tenth at each step (momentum=0.1), or the block does something else.",
             "nn.BatchNorm2d with its defaults, each used once, and train() and eval() left to the caller.",
         )
+
+    def _called_again(self) -> tuple[str, int] | None:
+        """Return a batch norm that counted more batches than there were, and how many."""
+        counts = {name: int(b) for name, b in self.mine.named_buffers() if name.endswith("num_batches_tracked")}
+        most = max(counts, key=lambda name: counts[name], default="")
+        return (most.rpartition(".")[0], counts[most]) if most and counts[most] > TRAINED else None
 
     def _one_at_a_time(self, x: Tensor, wanted: Tensor) -> bool:
         one, right = self.mine(x[:1].clone()), wanted[:1]
@@ -242,6 +260,32 @@ class Thorough:
             same(one, right), "eval-mode",
             "in evaluation mode an image's output depends on the images beside it or before it.",
             "nn.BatchNorm2d with its defaults switches to the running statistics by itself.",
+        )
+
+    def _begins_alive(self) -> bool:
+        """Train a new block for three steps: does every parameter move?
+
+        A last batch norm that begins at zero holds the branch back for one step only.
+        """
+        block = self.look.fresh().double().train()
+        own = {name: p for name, p in block.named_parameters() if name in self.roles}
+        still = set(own)
+        x = torch.randn(4, self.plan.in_channels, *self.look.case.size, dtype=torch.float64)
+        for _ in range(3):
+            block.zero_grad()
+            y = block(x.clone())
+            (y * torch.randn_like(y)).sum().backward()
+            with torch.no_grad():
+                for name, parameter in own.items():
+                    if parameter.grad is not None and parameter.grad.any():
+                        still.discard(name)
+                        parameter -= 0.1 * parameter.grad
+        few = ", ".join(sorted(still)[:4]) + (" …" if len(still) > 4 else "")
+        return self.look.say(
+            not still, "dead-at-start",
+            f"a new block was trained for three steps, and {len(still)} of its {len(own)} parameters did not move "
+            f"at all ({few}): no gradient reaches them.",
+            "Only the last batch norm of the branch may begin with a weight of zero; all others begin with one.",
         )
 
     def _survives_saving(self) -> bool:
@@ -269,10 +313,12 @@ def _lowered(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _stored(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
+def _stored(gradient: Tensor | None, parameter: nn.Parameter, turned: bool) -> Tensor | None:
     """Return a role's gradient in the form in which the block keeps the parameter."""
     if gradient is None:
         return None
+    if turned:
+        gradient = gradient.reshape(key(gradient.shape)).T
     found = fit(tuple(parameter.shape), [tuple(gradient.shape)])
     return found[1](gradient) if found else gradient.reshape(parameter.shape)
 
