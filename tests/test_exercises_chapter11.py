@@ -49,6 +49,60 @@ def cases(*, pairs=((16, 1), (16, 2), (8, 1), (8, 2)), errors=Exception, shape=T
     return missing
 
 
+def trains_the_block_first(block, channels):
+    return lower()(block.train(), channels)
+
+
+def restores_the_weights_only(block, channels):
+    kept = copy.deepcopy(block.state_dict())
+    found = lower(copied=False)(block.train(), channels)
+    block.load_state_dict(kept)
+    return found
+
+
+def switches_gradients_off(block, channels):
+    return lower()(block.requires_grad_(False), channels)
+
+
+def by_name(make):
+    """The right cases, with a block that is called by the names of its arguments."""
+    return cases()(lambda c, m, s: make(in_channels=c, mid_channels=m, stride=s))
+
+
+def makes_outside_try(make):
+    found = []
+    for channels, stride in ((16, 1), (16, 2), (8, 1), (8, 2)):
+        block = make(channels, 4, stride)
+        found += cases(pairs=((channels, stride),))(lambda *settings, block=block: block)
+    return found
+
+
+def by_size(make):
+    found = []
+    for channels, stride in ((16, 1), (16, 2), (8, 1), (8, 2)):
+        try:
+            wrong = make(channels, 4, stride)(torch.rand(2, channels, 8, 8)).numel() != 2 * 16 * (8 // stride) ** 2
+        except Exception:
+            wrong = True
+        found += [(channels, stride)] * wrong
+    return found
+
+
+def by_names(model):
+    """The right number, from named modules."""
+    layers = dict(model.named_modules()).values()
+    return sum(m.out_channels for m in layers if isinstance(m, nn.Conv2d) and m.bias is None)
+
+
+def in_children(model):
+    mine = model.out_channels if isinstance(model, nn.Conv2d) and model.bias is None else 0
+    return mine + sum(in_children(child) for child in model.children())
+
+
+def of_just_this_type(model):
+    return sum(m.out_channels for m in model.modules() if type(m) is nn.Conv2d and m.bias is None)
+
+
 def adds_them(model):
     found = by_weights(model)
     for m in model.modules():
@@ -108,6 +162,9 @@ def test_the_solution_passes_and_the_stub_is_not_attempted(name):
     [
         ("can_lower_a_value", lower()),
         ("can_lower_a_value", lower(answer=lambda found: found.item())),
+        ("can_lower_a_value", lower(answer=lambda found: found)),
+        ("missing_projections", by_name),
+        ("extra_biases", by_names),
         ("missing_projections", cases()),
         ("missing_projections", cases(errors=(RuntimeError, ValueError))),
         ("can_lower_a_value", lower(answer=lambda found: found.numpy().any())),
@@ -136,11 +193,17 @@ def test_other_styles_pass(name, answer):
         ("can_lower_a_value", lower(random=False), "zero-gamma"),
         ("can_lower_a_value", lower(clone=False), "compared-with-changed-input"),
         ("can_lower_a_value", lower(copied=False), "block-modified"),
-        ("can_lower_a_value", lower(answer=lambda found: found), "wrong-type"),
+        ("can_lower_a_value", lower(answer=lambda found: found.float()), "wrong-type"),
+        ("can_lower_a_value", trains_the_block_first, "mode-changed"),
+        ("can_lower_a_value", restores_the_weights_only, "mode-changed"),
+        ("can_lower_a_value", switches_gradients_off, "block-modified"),
         ("missing_projections", lambda make: [(8, 1)], "false-alarm"),
         ("missing_projections", cases(pairs=((16, 1), (16, 2))), "missed-channels"),
         ("missing_projections", cases(pairs=((16, 1), (8, 1))), "missed-stride"),
-        ("missing_projections", cases(errors=RuntimeError), "raised"),
+        ("missing_projections", cases(errors=RuntimeError), "other-errors"),
+        ("missing_projections", cases(errors=ValueError), "other-errors"),
+        ("missing_projections", makes_outside_try, "other-errors"),
+        ("missing_projections", by_size, "size-compared"),
         ("missing_projections", cases(shape=False), "missed-shape"),
         ("missing_projections", lambda make: None, "wrong-type"),
         ("missing_projections", lambda make: set(cases()(make)), "wrong-type"),
@@ -157,6 +220,9 @@ def test_other_styles_pass(name, answer):
         ("extra_biases", top_level_only, "wrong-value"),
         ("extra_biases", adds_them, "model-modified"),
         ("extra_biases", all_names, "counts-twice"),
+        ("extra_biases", in_children, "counts-twice"),
+        ("extra_biases", of_just_this_type, "subclass-missed"),
+        ("extra_biases", lambda model: by_weights(model) * (not isinstance(model, nn.Conv2d)), "root-missed"),
         ("extra_biases", with_channels, "counts-other-layers"),
         ("extra_biases", lambda model: [by_weights(model)], "wrong-type"),
         ("extra_biases", lambda model: str(by_weights(model)), "wrong-type"),
@@ -169,6 +235,9 @@ def test_other_styles_pass(name, answer):
         ("pooling_range", lambda k: (searched(k)[0], searched(k)[2], searched(k)[1]), "swapped"),
         ("name_faults", lambda: ["right"] * 6, "wrong-type"),
         ("name_faults", lambda: dict.fromkeys("ABCDEF", "right"), "missed-fault"),
+        ("name_faults", lambda: {key: ANSWERS[key] for key in "ABCDE"}, "wrong-keys"),
+        ("name_faults", lambda: {key.lower(): verdict for key, verdict in ANSWERS.items()}, "wrong-keys"),
+        ("name_faults", lambda: {**ANSWERS, "A": "norm after add"}, "unknown-verdict"),
         ("name_faults", lambda: dict.fromkeys("ABCDEF", ["right"]), "wrong-type"),
         ("name_faults", lambda: {**ANSWERS, "E": "relu-before-add"}, "false-alarm"),
         ("name_faults", lambda: {**ANSWERS, "F": "norm-after-add"}, "wrong-verdict"),

@@ -15,7 +15,7 @@ from ..solutions.chapter11_blocks import (
     ProjectOnStride,
     ReluOnBranch,
 )
-from .common import described, sequence, truth, whole, whole_numbers
+from .common import described, frozen, sequence, some, truth, whole, whole_numbers
 from .core import Expectations, exercise
 
 
@@ -83,9 +83,9 @@ def _refuses(in_channels, mid_channels, stride):
 
 def _expect_verdict(expect: Expectations, verdict, right: bool, code: str, message: str, hint: str) -> bool:
     if not expect(
-        truth(verdict) is not None and not isinstance(verdict, torch.Tensor), "wrong-type",
+        truth(verdict) is not None, "wrong-type",
         f"The function returned {described(verdict)}, not True or False.",
-        hint="bool(...) turns a tensor of one element into a truth value; .any() makes that one element.",
+        hint="(y < x).any() tells whether one element is smaller.",
     ):
         return False
     return expect(truth(verdict) is right, code, message, hint=hint)
@@ -130,16 +130,46 @@ def check_can_lower_a_value(can_lower, expect):
         "A block that writes into its input was said to be unable to lower a value.",
         "Hand the block a clone, and compare with what you kept.",
     )
-    block = Bottleneck(16, 4)
-    before = [tensor.clone() for tensor in block.state_dict().values()]
-    can_lower(block, 16)
-    changed = sum(not torch.equal(a, b) for a, b in zip(before, block.state_dict().values(), strict=True))
-    expect(
-        changed == 0 and block.training, "block-modified",
-        f"After the experiment {changed} of the block's {len(before)} tensors have changed, "
-        f"and its training mode is {block.training}; it was True.",
-        hint="Experiment on copy.deepcopy(block): a forward pass alone moves the running statistics.",
-    )
+    for training in (True, False):
+        block = Bottleneck(16, 4).train(training)
+        before = [tensor.clone() for tensor in block.state_dict().values()]
+        can_lower(block, 16)
+        changed = sum(not torch.equal(a, b) for a, b in zip(before, block.state_dict().values(), strict=True))
+        odd, off = [m for m in block.modules() if m.training != training], frozen(block)
+        was, now = ("training", "eval") if training else ("eval", "training")
+        if not expect(
+            changed == 0, "block-modified",
+            f"After the experiment {changed} of the block's {len(before)} tensors have changed.",
+            hint="Experiment on copy.deepcopy(block): a forward pass alone moves the running statistics.",
+        ) or not expect(
+            not odd, "mode-changed",
+            f"The block came in {was} mode; after the experiment {'it is' if block in odd else 'parts of it are'} in "
+            f"{now} mode.",
+            hint="Make the copy first, and call train() or eval() on the copy.",
+        ) or not expect(
+            not off, "block-modified", f"After the experiment the block's parameters get no gradient any more: {some(off, 2)}.",
+            hint="Leave requires_grad of the block alone; torch.no_grad() is enough.",
+        ):
+            return
+
+
+class _Watched(nn.Module):
+    """Makes and runs another block, and keeps what that raises."""
+
+    def __init__(self, make, errors, in_channels, mid_channels, stride=1):
+        super().__init__()
+        self.errors = errors
+        self.block = self.run(make, in_channels, mid_channels, stride)
+
+    def forward(self, x):
+        return self.run(self.block, x)
+
+    def run(self, function, *arguments):
+        try:
+            return function(*arguments)
+        except Exception as error:
+            self.errors.append(error)
+            raise
 
 
 def _narrow(reshape):
@@ -166,9 +196,29 @@ def check_missing_projections(detector, expect):
         (_narrow(lambda y: y[:, :12]), [(16, 1), (8, 2)], "channels-not-compared", "a block with 12 channels out"),
         (_narrow(lambda y: y[:, :, 1:]), [(16, 1), (8, 2)], "height-not-compared", "a block that loses a row"),
         (_narrow(lambda y: y[..., 1:]), [(16, 1), (8, 2)], "width-not-compared", "a block that loses a column"),
-    )
+        (
+            _narrow(lambda y: y.reshape(len(y), 8, -1, y.shape[3])), [(16, 1), (8, 2)], "size-compared",
+            "a block with 8 channels out and twice the rows",
+        ),
+    )  # fmt: skip
+    hints = {
+        "wrong-order": "Try the cases as the text names them, (16, 1), (16, 2), (8, 1), (8, 2), and append as you go.",
+        "swapped": "failing.append((in_channels, stride))",
+    }
     for make, right, code, words in cases:
-        given = detector(make)
+        errors: list[Exception] = []
+        try:
+            given = detector(partial(_Watched, make, errors))
+        except Exception as error:
+            if not right or error not in errors or isinstance(error, TypeError):
+                raise
+            expect(
+                False, "other-errors",
+                f"For {words} the function should return {right}, the failing cases; what the block raised, "
+                f"{type(error).__name__}: {error}, came out of the function.",
+                hint="Make the block and run it inside try, and catch any Exception, not one kind alone.",
+            )
+            return
         found = [sequence(case, 2) for case in sequence(given) or []]
         if not expect(
             sequence(given) is not None and None not in found, "wrong-type",
@@ -182,10 +232,15 @@ def check_missing_projections(detector, expect):
         elif right and found == [case[::-1] for case in right]:
             code = "swapped"
         if not expect(
-            found == right, code, f"For {words} the failing cases, as (in_channels, stride), are {right}, not {found}.",
-            hint="Make and run the block inside try, catch any Exception, and compare the whole output shape.",
+            found == right, code, f"For {words} the failing cases, as (in_channels, stride), are {right}, not {found}"
+            f"{': the right ones in another order' * (code == 'wrong-order')}.",
+            hint=hints.get(code, "Make and run the block inside try, catch any Exception, compare the whole shape."),
         ):
             return
+
+
+class _OwnConv(nn.Conv2d):
+    """A convolution all the same."""
 
 
 @exercise(
@@ -194,12 +249,14 @@ def check_missing_projections(detector, expect):
     solution="resnet_tutorial.solutions.chapter11:extra_biases",
 )
 def check_extra_biases(counter, expect):
-    """A plain network, one with biases already, groups, other layers, nesting, a layer used twice."""
+    """A plain network, one with biases already, groups, other layers, nesting, a layer used twice, one layer alone."""
     plain = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), Bottleneck(8, 4))
     mixed = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 12, 3, groups=3, bias=False), plain)
     linear = nn.Sequential(plain, nn.Linear(16, 10, bias=False))
     row = nn.Sequential(plain, nn.Conv1d(16, 5, 3, bias=False), nn.ConvTranspose2d(16, 7, 2, bias=False))
-    twice = nn.Sequential(plain, shared := nn.Conv2d(16, 16, 3, bias=False), nn.ReLU(), shared)
+    twice = nn.Sequential(plain, shared := nn.Conv2d(16, 16, 3, bias=False), nn.ReLU(), nn.Sequential(shared))
+    own = nn.Sequential(plain, _OwnConv(16, 9, 3, bias=False))
+    alone = nn.Conv2d(3, 8, 3, bias=False)
     every = "One bias for each output channel of every nn.Conv2d whose bias is None; modules() finds all."
     for model, words, special, hint in (
         (plain, "without any bias", "", every),
@@ -207,6 +264,14 @@ def check_extra_biases(counter, expect):
         (linear, "with a linear layer without a bias", "counts-linear", "Only convolutions are asked for."),
         (row, "with an nn.Conv1d and an nn.ConvTranspose2d", "counts-other-layers", "isinstance(m, nn.Conv2d)."),
         (twice, "with one convolution used twice", "counts-twice", "model.modules() names a shared layer once."),
+        (
+            own, "with a convolution of a class derived from nn.Conv2d", "subclass-missed",
+            "isinstance(m, nn.Conv2d) holds for it too.",
+        ),
+        (
+            alone, "that is one convolution itself", "root-missed",
+            "model.modules() begins with the model itself; children() leaves it out.",
+        ),
     ):
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         right, given = extra_biases(model), counter(model)
@@ -261,6 +326,12 @@ def check_pooling_range(sizes, expect):
                 return
 
 
+_VERDICTS = (
+    "right", "relu-before-add", "backward-fails", "stride-wrong-conv", "bias-before-bn", "missing-projection",
+    "shortcut-without-bn", "norm-after-add", "shortcut-cut",
+)  # fmt: skip
+
+
 @exercise(
     "name_faults", chapter=11, number=5, title="Six specimens",
     difficulty=4, importance=5, minutes=20, points=5,
@@ -270,9 +341,17 @@ def check_name_faults(verdicts, expect):
     """The verdict on each specimen."""
     given, right = verdicts(), name_faults()
     if not expect(
-        isinstance(given, dict) and set(given) == set(right), "wrong-type",
+        isinstance(given, dict), "wrong-type",
         f"The answer is {described(given)}; a dictionary with the keys A to F is asked for.",
         hint='return {"A": "...", "B": "...", ...}',
+    ):
+        return
+    lacking, strange = [key for key in right if key not in given], [key for key in given if key not in right]
+    if not expect(
+        not lacking and not strange, "wrong-keys",
+        "The dictionary has the wrong keys: "
+        f"{', '.join(map(repr, lacking)) or 'none'} missing, {', '.join(map(repr, strange)) or 'none'} too many.",
+        hint='The keys are the capital letters "A" to "F", each once.',
     ):
         return
     look = {
@@ -288,6 +367,10 @@ def check_name_faults(verdicts, expect):
             isinstance(given[letter], str), "wrong-type",
             f"For specimen {letter} the answer is {described(given[letter])}, not one of the verdicts.",
             hint='"right" or one of the eight faults, as a text.',
+        ) or not expect(
+            given[letter] in _VERDICTS, "unknown-verdict",
+            f"For specimen {letter} the answer is {given[letter]!r}, which is none of the verdicts.",
+            hint=f"The verdicts are {', '.join(_VERDICTS)}.",
         ):
             return
         if given[letter] == verdict:
