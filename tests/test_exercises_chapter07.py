@@ -102,11 +102,11 @@ def not_split(x, weight, groups, stride=1, padding=0):
 
 
 def no_stride(x, weight, groups, stride=1, padding=0):
-    return F.conv2d(x, weight, padding=padding, groups=groups)
+    return torch.cat(pieces_of(x, weight, groups, 1, padding), 1)
 
 
 def no_padding(x, weight, groups, stride=1, padding=0):
-    return F.conv2d(x, weight, stride=stride, groups=groups)
+    return torch.cat(pieces_of(x, weight, groups, stride), 1)
 
 
 def every_other(x, weight, groups, stride=1, padding=0):
@@ -143,6 +143,38 @@ def weight_detached(x, weight, *args):
     return torch.cat(pieces_of(x, weight.detach(), *args), 1)
 
 
+def weight_in_a_layer(x, weight, *args):
+    return torch.cat(pieces_of(x, nn.Parameter(weight), *args), 1)
+
+
+def groups_by_keyword(x, weight, groups, stride=1, padding=0):
+    return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
+
+
+def groups_by_place(x, weight, groups, stride=1, padding=0):
+    return torch.conv2d(x, weight, None, stride, padding, 1, groups)
+
+
+def groups_in_a_layer(x, weight, groups, stride=1, padding=0):
+    out, _, k, _ = weight.shape
+    layer = nn.Conv2d(x.shape[1], out, k, stride, padding, groups=groups, bias=False)
+    layer.weight = nn.Parameter(weight)
+    return layer(x)
+
+
+def always_float32(*args):
+    y = torch.cat(pieces_of(*args), 1)
+    return torch.zeros(y.shape).copy_(y)
+
+
+def another_stride(x, weight, groups, stride=2, padding=0):
+    return torch.cat(pieces_of(x, weight, groups, stride, padding), 1)
+
+
+def another_padding(x, weight, groups, stride=1, padding=1):
+    return torch.cat(pieces_of(x, weight, groups, stride, padding), 1)
+
+
 def writes_into_x(x, weight, groups, stride=1, padding=0):
     y = F.conv2d(x, weight, None, stride, padding, 1, groups)
     x.data.mul_(2)
@@ -166,12 +198,25 @@ def writes_into_x(x, weight, groups, stride=1, padding=0):
         ("wrong-value", lambda *args: 2 * torch.cat(pieces_of(*args), 1)),
         ("gradient-cut", detached),
         ("gradient-cut", weight_detached),
+        ("gradient-cut", weight_in_a_layer),
+        ("used-groups", groups_by_keyword),
+        ("used-groups", groups_by_place),
+        ("used-groups", groups_in_a_layer),
+        ("wrong-dtype", always_float32),
+        ("wrong-default", another_stride),
+        ("wrong-default", another_padding),
+        ("wrong-signature", lambda x, weight, groups, stride, padding: by_index(x, weight, groups, stride, padding)),
         ("input-modified", writes_into_x),
         ("raised", lambda x, weight, groups, stride, padding: F.conv2d(x, weight)),
     ],
 )
 def test_grouped_conv_names_the_mistake(code, attempt):
     assert first_failure(check.grouped_conv(attempt)) == code
+
+
+def test_grouped_conv_says_whose_gradient_is_wrong():
+    said = next(f for f in check.grouped_conv(weight_detached).findings if not f.ok)
+    assert said.message.endswith("not the gradient of weight.")
 
 
 # --- 7.2 -------------------------------------------------------------------------------------
@@ -185,7 +230,11 @@ def by_fraction(planes, groups=1, base_width=64):
     return groups * int(planes / 64 * base_width)
 
 
-@pytest.mark.parametrize("attempt", [whole_division, by_fraction])
+def as_tensor(function):
+    return lambda *arguments: torch.tensor(function(*arguments))
+
+
+@pytest.mark.parametrize("attempt", [whole_division, by_fraction, as_tensor(whole_division)])
 def test_width_in_another_style(attempt):
     report = check.bottleneck_width(attempt)
     assert report.passed, str(report)
@@ -463,7 +512,13 @@ def by_counting_layers(cardinality, channels=256, plain_width=64):
     return best
 
 
-@pytest.mark.parametrize("attempt", [by_quadratic_formula, by_counting_layers])
+def by_argmin(cardinality, channels=256, plain_width=64):
+    d = torch.arange(1, plain_width + 1)
+    weights = 2 * channels * d + 9 * d**2
+    return d[(cardinality * weights - weights[-1]).abs().argmin()]
+
+
+@pytest.mark.parametrize("attempt", [by_quadratic_formula, by_counting_layers, by_argmin])
 def test_equal_cost_in_another_style(attempt):
     report = check.equal_cost_width(attempt)
     assert report.passed, str(report)
@@ -481,6 +536,16 @@ def weights_of(c, d, n):
     return c * (2 * n * d + 9 * d * d)
 
 
+def root_rounded(cardinality, channels=256, plain_width=64):
+    plain = weights_of(1, plain_width, channels)
+    return round((-channels + (channels**2 + 9 * plain / cardinality) ** 0.5) / 9)
+
+
+def plain_fixed(cardinality, channels=256, plain_width=64):
+    plain = weights_of(1, 64, channels)
+    return min(range(1, plain_width + 1), key=lambda d: abs(weights_of(cardinality, d, channels) - plain))
+
+
 @pytest.mark.parametrize(
     "code, attempt",
     [
@@ -492,6 +557,12 @@ def weights_of(c, d, n):
         ("dense-3x3", nearest(lambda c, d, n: 2 * n * c * d + 9 * (c * d) ** 2)),
         ("one-1x1", nearest(lambda c, d, n: c * (n * d + 9 * d * d))),
         ("only-3x3", nearest(lambda c, d, n: 9 * c * d * d)),
+        ("batch-norms-counted", nearest(lambda c, d, n: weights_of(c, d, n) + 4 * c * d)),
+        ("channels-ignored", nearest(lambda c, d, n: weights_of(c, d, 256))),
+        ("plain-width-ignored", plain_fixed),
+        ("plain-width-ignored", lambda c, n=256, w=64: by_quadratic_formula(c, n)),
+        ("cardinality-ignored", lambda c, n=256, w=64: w),
+        ("wrong-value", root_rounded),
         ("wrong-value", lambda c, n=256, w=64: 63),
         ("wrong-default", lambda c, n=512, w=64: by_quadratic_formula(c, n, w)),
     ],
@@ -564,6 +635,12 @@ def from_zeros(layer, channels):
     return channels // seen
 
 
+def by_gradient_above(least, layer, channels):
+    x = torch.randn(1, channels, 5, 5, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x)[:, 0].sum(), x)
+    return channels // max(1, int((gradient.abs().amax((0, 2, 3)) > least).sum()))
+
+
 def sides_mixed(layer, channels):
     return channels / (layer(torch.randn(1, channels, 5, 5)).shape[1] // by_poking(layer, channels))
 
@@ -583,8 +660,18 @@ def sides_mixed(layer, channels):
         ("wrong-value", lambda layer, channels: 2 * by_poking(layer, channels)),
         ("sides-mixed", lambda layer, channels: int(max(1, sides_mixed(layer, channels)))),
         ("layer-changed", rewrites_the_weight),
-        ("raised", lambda layer, channels: layer.groups),
+        ("reads-attributes", lambda layer, channels: layer.groups),
+        ("raised", lambda layer, channels: torch.undefined),
+        ("not-zero", lambda layer, channels: by_gradient_above(0.1, layer, channels)),
+        ("not-zero", lambda layer, channels: by_gradient_above(0.01, layer, channels)),
+        ("width-not-groups", lambda layer, channels: channels // by_gradient_above(0, layer, channels)),
     ],
 )
 def test_count_names_the_mistake(code, attempt):
-    assert first_failure(check.count_groups(attempt)) == code
+    report = check.count_groups(attempt)
+    assert first_failure(report) == code, report
+
+
+def test_count_tells_inputs_from_outputs():
+    report = check.count_groups(lambda layer, channels: channels // by_poking(layer, channels))
+    assert "how many channels one group has" in str(report)

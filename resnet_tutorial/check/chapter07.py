@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from numbers import Integral
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import shapes
 from ..blocks import Bottleneck, needs_projection, projection
+from ..models import make_layer
 from ..solutions.chapter06 import imagenet_stem
 from ..solutions.chapter07 import ResNeXt
 from . import residual
-from .common import described, parameter_count, whole
+from .common import described, noting, parameter_count, told, whole
 from .core import exercise
 from .networks import Network, Shape, Variant, head_variants, judge_network, stages
 
@@ -31,15 +32,24 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=_CLOSE)
 
 
-def _is_int(value) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 def _randn(*size: int) -> Tensor:
     return torch.randn(*size, dtype=torch.float64)
 
 
 # --- 7.1 -------------------------------------------------------------------------------------
+
+
+class _Groups(TorchDispatchMode):
+    """Notes the largest number of groups with which a convolution of the library's is computed meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 1
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.convolution.default:
+            self.most = max(self.most, args[8])
+        return func(*args, **(kwargs or {}))
 
 
 @exercise(
@@ -56,7 +66,8 @@ def check_grouped_conv(grouped_conv, expect):
         x = _randn(2, channels, *size).requires_grad_()
         weight = _randn(filters, channels // groups, kernel, kernel).requires_grad_()
         before = x.detach().clone(), weight.detach().clone()
-        y = grouped_conv(x, weight, groups, stride, padding)
+        with _Groups() as used:
+            y = grouped_conv(x, weight, groups, stride, padding)
         call = (
             f"{channels} channels to {filters} in groups={groups} with a {kernel}×{kernel} kernel, "
             f"stride={stride}, padding={padding}"
@@ -68,7 +79,13 @@ def check_grouped_conv(grouped_conv, expect):
                 "input-modified", f"{call}: the input or the weight was changed in place.",
                 hint="Slice, convolve, concatenate; write into nothing that was handed to you.",
             )
+            and _like_x(y, x, call, expect)
             and _grouped_values(y, x, weight, groups, stride, padding, call, expect)
+            and expect(
+                used.most == 1, "used-groups",
+                f"{call}: the library's own convolution was called with groups={used.most}.",
+                hint="Cut x and weight into groups yourself, and call F.conv2d once for each, without groups.",
+            )
         ):  # fmt: skip
             return
         if not expect(
@@ -81,12 +98,29 @@ def check_grouped_conv(grouped_conv, expect):
         mine = torch.autograd.grad((y * direction).sum(), (x, weight), allow_unused=True)
         wanted = F.conv2d(x, weight, None, stride, padding, 1, groups)
         right = torch.autograd.grad((wanted * direction).sum(), (x, weight))
+        cut = [
+            name for name, m, r in zip(("x", "weight"), mine, right, strict=True) if m is None or not _same(m, r)
+        ]  # fmt: skip
         if not expect(
-            all(m is not None and _same(m, r) for m, r in zip(mine, right, strict=True)), "gradient-cut",
-            f"{call}: the output is right, but not the gradient of input and weight.",
-            hint="Leave out .detach(), .data and torch.no_grad().",
+            not cut, "gradient-cut",
+            f"{call}: the output is right, but not the gradient of {' and '.join(cut)}.",
+            hint=f"Compute with {' and '.join(cut)} as handed in: .detach(), .data, torch.no_grad() and a new "
+            "nn.Parameter cut the gradient off.",
         ):  # fmt: skip
             return
+    expect(
+        _same(grouped_conv(x, weight, groups).detach(), F.conv2d(x, weight, groups=groups)), "wrong-default",
+        f"grouped_conv(x, weight, {groups}) gives something else than grouped_conv(x, weight, {groups}, 1, 0), "
+        "which is right.",
+        hint="The defaults stand in the signature: stride=1, padding=0.",
+    )  # fmt: skip
+
+
+def _like_x(y: Tensor, x: Tensor, call: str, expect) -> bool:
+    return expect(
+        y.dtype == x.dtype, "wrong-dtype", f"{call}: x holds {x.dtype} numbers, the result {y.dtype} numbers.",
+        hint="Make a new tensor like the one handed in: x.new_zeros(…), or dtype=x.dtype and device=x.device.",
+    )  # fmt: skip
 
 
 def _grouped_shape(y, x, weight, groups, stride, padding, call, expect) -> bool:
@@ -163,17 +197,19 @@ def _grouped_values(y, x, weight, groups, stride, padding, call, expect) -> bool
 )  # fmt: skip
 def check_bottleneck_width(bottleneck_width, expect):
     """The networks' own widths, then cases in which a group's width is rounded down."""
+    bottleneck_width = noting("bottleneck_width", bottleneck_width)
     cases = (
         (64, 1, 64), (512, 1, 64), (64, 32, 4), (128, 32, 4), (512, 32, 4), (64, 64, 4), (256, 32, 8),
         (128, 1, 128), (64, 8, 14), (64, 4, 24), (48, 8, 14), (44, 6, 4), (40, 3, 5),
     )  # fmt: skip
     for planes, groups, base_width in cases:
         right = shapes.bottleneck_width(planes, groups, base_width)
-        got = bottleneck_width(planes, groups, base_width)
+        answer = bottleneck_width(planes, groups, base_width)
+        got = whole(answer)
         call = f"bottleneck_width({planes}, {groups}, {base_width})"
         if not expect(
-            _is_int(got), "wrong-type",
-            f"{call} gave {got!r}, a {type(got).__name__}; channels are counted in whole numbers.",
+            got is not None, "wrong-type",
+            f"{call} gave {described(answer)}; channels are counted in whole numbers.",
             hint="int(…) rounds down, and so does //. Return the number, do not print it.",
         ):  # fmt: skip
             return
@@ -190,12 +226,14 @@ def check_bottleneck_width(bottleneck_width, expect):
                 "groups-divide", "base_width is already the width of one group: multiply by groups."),
             round(planes * base_width / 64) * groups: ("rounded-up", "A group's width is rounded down."),
             -(-planes * base_width // 64) * groups: ("rounded-up", "A group's width is rounded down."),
+            right: ("wrong-value", ""),
         }.get(got, ("wrong-value", "int(planes × base_width / 64), then times groups."))  # fmt: skip
         if not expect(got == right, code, f"{call} gave {got}, not {right}.", hint=hint):
             return
+    answer = bottleneck_width(256)
     expect(
-        bottleneck_width(256) == 256, "wrong-default",
-        f"bottleneck_width(256) gave {bottleneck_width(256)}; without groups and base_width it is ResNet's, 256.",
+        whole(answer) == 256, "wrong-default",
+        f"bottleneck_width(256) gave {described(answer)}; without groups and base_width it is ResNet's, 256.",
         hint="The defaults groups=1 and base_width=64 stand in the signature: leave them there.",
     )  # fmt: skip
 
@@ -240,6 +278,9 @@ def check_resnext_block(Bottleneck, expect):
         "Bottleneck(64, 16)", partial(Bottleneck, 64, 16),
         'Bottleneck(64, 16, 1, None, groups=1, base_width=64, version="v1.5")',
         partial(Bottleneck, 64, 16, 1, None, 1, 64, "v1.5"), 64, expect,
+    ) or not residual.default_holds(
+        "Bottleneck(64, 16, 2)", partial(Bottleneck, 64, 16, 2), 'Bottleneck(64, 16, 2, version="v1.5")',
+        partial(Bottleneck, 64, 16, 2, version="v1.5"), 64, expect,
     ) or not residual.judge(cases, expect, _misread):
         return
     residual.given_shortcut_holds(
@@ -344,6 +385,7 @@ def _paths(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int, relus=(Tr
 )  # fmt: skip
 def check_split_transform(split_transform, expect):
     """Every path's output, on blocks of several cardinalities."""
+    split_transform = noting("split_transform", split_transform)
     for channels, out_channels, groups, group_width, size in (
         (6, 10, 3, 4, (5, 6)), (8, 8, 8, 1, (4, 4)), (5, 7, 1, 6, (6, 3)), (6, 9, 2, 2, (5, 5)),
     ):  # fmt: skip
@@ -358,6 +400,7 @@ def check_split_transform(split_transform, expect):
         wanted = _paths(x, *weights, groups).detach()
         if not (
             _paths_shape(y, wanted, call, expect)
+            and _like_x(y, x, call, expect)
             and _paths_values(y, x.detach(), weights, groups, call, expect)
             and expect(
                 torch.equal(x.detach(), before), "input-modified", f"{call}: the input was changed in place.",
@@ -456,6 +499,14 @@ def _nearest(cardinality: int, channels: int, plain_width: int, *, weights=_bloc
     return min(candidates, key=lambda d: abs(weights(cardinality, d, channels) - plain))
 
 
+def _width_with(known: dict[str, int], cardinality: int, channels: int, plain_width: int) -> int:
+    """Return the nearest width if some arguments are taken for these numbers."""
+    candidates = range(1, plain_width + 1)
+    channels, plain_width = known.get("channels", channels), known.get("plain_width", plain_width)
+    plain = _block_weights(1, plain_width, channels)
+    return min(candidates, key=lambda d: abs(_block_weights(cardinality, d, channels) - plain))
+
+
 def _width_slip(cases, answers) -> tuple[str, str]:
     """Name the slip that gives all of these answers."""
     slips = (
@@ -473,6 +524,15 @@ def _width_slip(cases, answers) -> tuple[str, str]:
          partial(_nearest, weights=lambda c, d, n: c * (n * d + 9 * d**2))),
         ("only-3x3", "The 1×1 convolutions count too.",
          partial(_nearest, weights=lambda c, d, n: 9 * c * d**2)),
+        ("batch-norms-counted", "Batch norms do not count: 2 · channels · d + 9 · d² weights for each group.",
+         partial(_nearest, weights=lambda c, d, n: _block_weights(c, d, n) + 4 * c * d)),
+        ("cardinality-ignored", "There are cardinality groups, each with weights of its own.", lambda c, n, w: w),
+        ("channels-ignored", "Count with the argument channels; 256 is its default only.",
+         partial(_width_with, {"channels": 256})),
+        ("plain-width-ignored", "The plain block has the argument plain_width channels; 64 is its default only.",
+         partial(_width_with, {"plain_width": 64})),
+        ("plain-width-ignored", "The plain block has the argument plain_width channels; 64 is its default only.",
+         lambda c, n, w: _nearest(c, n, 64)),
     )  # fmt: skip
     for code, hint, slip in slips:
         if [slip(*case) for case in cases] == answers:
@@ -487,19 +547,22 @@ def _width_slip(cases, answers) -> tuple[str, str]:
 )  # fmt: skip
 def check_equal_cost_width(equal_cost_width, expect):
     """The paper's five settings, then other cardinalities, channels and plain widths."""
+    equal_cost_width = noting("equal_cost_width", equal_cost_width)
     cases = (
         (1, 256, 64), (2, 256, 64), (4, 256, 64), (8, 256, 64), (32, 256, 64),
         (64, 256, 64), (16, 256, 64), (4, 512, 128), (32, 512, 128), (3, 100, 32), (2, 96, 20), (5, 64, 40),
+        (5, 64, 32),  # the width nearest to the exact one is 12, the one nearest in weights 11
     )  # fmt: skip
-    answers = [equal_cost_width(*case) for case in cases]
+    given = [equal_cost_width(*case) for case in cases]
+    answers = [whole(answer) for answer in given]
     rights = [_nearest(*case) for case in cases]
     code, hint = _width_slip(cases, answers)
-    for case, got, right in zip(cases, answers, rights, strict=True):
+    for case, answer, got, right in zip(cases, given, answers, rights, strict=True):
         cardinality, channels, plain_width = case
         call = f"equal_cost_width({cardinality}, {channels}, {plain_width})"
         if not expect(
-            _is_int(got), "wrong-type",
-            f"{call} gave {got!r}, a {type(got).__name__}; a width is a whole number of channels.",
+            got is not None, "wrong-type",
+            f"{call} gave {described(answer)}; a width is a whole number of channels.",
             hint="Try the whole numbers from 1 to plain_width, and return the best one.",
         ):  # fmt: skip
             return
@@ -511,9 +574,9 @@ def check_equal_cost_width(equal_cost_width, expect):
             hint=hint,
         ):  # fmt: skip
             return
+    answer = equal_cost_width(32)
     expect(
-        equal_cost_width(32) == 4, "wrong-default",
-        f"equal_cost_width(32) gave {equal_cost_width(32)}, not 4.",
+        whole(answer) == 4, "wrong-default", f"equal_cost_width(32) gave {described(answer)}, not 4.",
         hint="The defaults channels=256 and plain_width=64 stand in the signature: leave them there.",
     )  # fmt: skip
 
@@ -542,6 +605,8 @@ def check_resnext_whole(ResNeXt_, expect):
         count = parameter_count(made)
         seen = f"{name} as ResNeXt({layers}, {groups}, {base_width}) has {count:,} parameters, not {right:,}."
         if count != right:
+            with torch.device("meta"):
+                told = ResNeXt_(layers, groups, base_width, 1000)
             break
     layers, groups, base_width, classes = (1, 2, 1, 1), 4, 8, 29
     network = Network(
@@ -550,9 +615,12 @@ def check_resnext_whole(ResNeXt_, expect):
         partial(_network_variants, layers, groups, base_width, classes), (33, 40),
     )  # fmt: skip
     if judge_network([network], expect):
+        default = count != right and parameter_count(told) == right
         expect(
-            count == right, "wrong-parameters",
-            seen, hint="layers, groups and base_width decide; nothing is written into the class.",
+            count == right, "wrong-default" if default else "wrong-parameters",
+            f"{seen[:-1]}; told num_classes=1000, it has them." if default else seen,
+            hint="The default stands in the signature: num_classes=1000." if default else
+            "layers, groups and base_width decide; nothing is written into the class.",
         )  # fmt: skip
 
 
@@ -567,12 +635,22 @@ def _network_variants(layers, groups: int, base_width: int, classes: int) -> Ite
         made = stages(Bottleneck, planes, counts, 64, strides, groups=groups, base_width=base_width, **how)
         return Shape(front or imagenet_stem(), made, nn.Linear(4 * planes[-1], head), **ends)
 
+    def growing() -> nn.Module:
+        made, channels = [], 64
+        for stage, (count, width) in enumerate(zip(layers, widths, strict=True)):
+            how = {"groups": groups, "base_width": base_width << stage}
+            made.append(make_layer(Bottleneck, channels, width, count, 2 if stage else 1, **how))
+            channels = 4 * width
+        return Shape(imagenet_stem(), made, nn.Linear(channels, classes))
+
     hint = "Hand groups and base_width to every make_layer."
     yield ("groups-ignored", "The blocks are ResNet's, without groups.", hint,
            partial(build, groups=1, base_width=64))
     yield ("groups-ignored", "The blocks have one group.", hint, partial(build, groups=1))
     yield ("base-width-ignored", f"The blocks have {groups} groups, but each is as wide as in a ResNet.", hint,
            partial(build, base_width=64))
+    yield ("base-width-grows", "The base width doubles from stage to stage.",
+           "planes doubles already, and the width with it: hand base_width on as it is.", growing)
     yield ("groups-and-width-swapped", f"The blocks have {base_width} groups of base width {groups}.",
            f"groups={groups} is the cardinality, base_width={base_width} the channels of one group.",
            partial(build, groups=base_width, base_width=groups))
@@ -624,33 +702,44 @@ def _network_variants(layers, groups: int, base_width: int, classes: int) -> Ite
     solution="resnet_tutorial.solutions.chapter07:count_groups",
 )  # fmt: skip
 def check_count_groups(count_groups, expect):
-    """Convolutions as modules and as bare functions, dense, grouped and depthwise."""
-    for channels, filters, groups, kernel, options in (
-        (12, 12, 3, 3, {"padding": 1}), (12, 24, 1, 1, {}), (16, 8, 2, 3, {"padding": 1, "bias": True}),
-        (10, 10, 10, 3, {"padding": 1}), (8, 32, 4, 3, {"stride": 2, "padding": 1}), (24, 24, 6, 3, {"bias": True}),
+    """Convolutions as modules and as bare functions: dense, grouped, depthwise, and one with small weights."""
+    for channels, filters, groups, kernel, faint, options in (
+        (20, 8, 4, 3, False, {"padding": 1}), (12, 24, 1, 1, False, {}), (16, 8, 2, 3, False, {"bias": True}),
+        (10, 10, 10, 3, False, {"padding": 1}), (8, 32, 4, 3, False, {"stride": 2, "padding": 1}),
+        (24, 24, 6, 3, False, {"padding": 1, "bias": True}), (12, 12, 3, 3, True, {"padding": 1}),
     ):  # fmt: skip
         layer = nn.Conv2d(channels, filters, kernel, groups=groups, **{"bias": False, **options})
+        with torch.no_grad():
+            weight = layer.weight  # far from zero, or near it, but not at random
+            weight.copy_(torch.full_like(weight, 1e-3) if faint else weight.sign() * (0.5 + torch.rand_like(weight)))
         kept = [parameter.detach().clone() for parameter in layer.parameters()]
         for subject, what in ((layer, "an nn.Conv2d"), (lambda x, layer=layer: layer(x), "a bare function")):
-            answer = count_groups(subject, channels)
-            got = whole(answer)
             call = f"{what} from {channels} to {filters} channels with {groups} group{'s' * (groups > 1)}"
+            call += " and weights of 0.001" * faint
+            answer = _counted(count_groups, subject, channels, call, expect)
+            if answer is _NO_COUNT:
+                return
+            got = whole(answer)
             if not expect(
                 got is not None, "wrong-type",
                 f"For {call} the answer is {described(answer)}, not a whole number.",
                 hint="return channels // seen: two slashes, which give an int.",
             ):  # fmt: skip
                 return
+            otherwise = ("wrong-value", "Which input channels does output channel 0 depend on?")
+            if faint:
+                otherwise = ("not-zero", "A small gradient is no zero: compare with 0 itself.")
             code, hint = {
-                channels // groups: (
-                    "width-not-groups", "That is how many channels one group has; divide channels by it."),
                 filters // groups: (
                     "width-not-groups", "That is how many outputs one group has; divide their number by it."),
+                channels // groups: (
+                    "width-not-groups", "That is how many channels one group has; divide channels by it."),
                 channels / (filters // groups): (
                     "sides-mixed", "Divide inputs by inputs a group, or outputs by outputs a group."),
                 filters / (channels // groups): (
                     "sides-mixed", "Divide inputs by inputs a group, or outputs by outputs a group."),
-            }.get(got, ("wrong-value", "Which input channels does output channel 0 depend on?"))  # fmt: skip
+                groups: otherwise,
+            }.get(got, otherwise)  # fmt: skip
             if layer.bias is not None and got == 1:
                 code = "bias-taken-for-input"
                 hint = ("This layer has a bias: its outputs are not zero even where they depend on nothing. "
@@ -661,6 +750,26 @@ def check_count_groups(count_groups, expect):
                 return
             if not _layer_is_as_it_was(layer, kept, call, expect):
                 return
+
+
+_NO_COUNT = object()
+
+
+def _counted(count_groups, subject, channels: int, call: str, expect):
+    """Return what the learner's function answers; asking a bare function for an attribute is a finding."""
+    try:
+        with told(f"It was given {call}."):
+            return count_groups(subject, channels)
+    except AttributeError as error:
+        if isinstance(subject, nn.Module) or error.obj is not subject:
+            raise
+        asked = error.name
+    expect(
+        False, "reads-attributes",
+        f"Given {call}, it asked for .{asked}, which a function does not have.",
+        hint="Read no attribute of layer: call it, and see which inputs its outputs depend on.",
+    )  # fmt: skip
+    return _NO_COUNT
 
 
 def _layer_is_as_it_was(layer: nn.Conv2d, kept: list[Tensor], call: str, expect) -> bool:
