@@ -15,7 +15,7 @@ def first_fault(report):
 
 def highway(
     *, bias=-2.0, mix=lambda t, h, x: t * h + (1 - t) * x, swap=False, gate=torch.sigmoid, fill=lambda wish: wish,
-    take=lambda x: x,
+    take=lambda x: x, act=F.relu,
 ):
     class Block(nn.Module):
         def __init__(self, c, gate_bias=bias):
@@ -26,7 +26,7 @@ def highway(
             nn.init.constant_(self.t.bias, fill(gate_bias))
 
         def forward(self, x):
-            return mix(gate(self.t(take(x))), F.relu(self.h(x)), x)
+            return mix(gate(self.t(take(x))), act(self.h(x)), x)
 
     return Block
 
@@ -43,6 +43,22 @@ class Fused(nn.Module):
     def forward(self, x):
         h, t = self.both(x).chunk(2, dim=1)
         return x + t.sigmoid() * (h.relu() - x)
+
+
+class HalfFilled(solutions.HighwayBlock):
+    def __init__(self, channels, gate_bias=-2.0):
+        super().__init__(channels, gate_bias)
+        nn.init.zeros_(self.gate.bias[: channels // 2])
+
+
+class AddedInForward(nn.Module):
+    def __init__(self, channels, gate_bias=-2.0):
+        super().__init__()
+        self.block, self.gate_bias = solutions.HighwayBlock(channels, 0.0), gate_bias
+
+    def forward(self, x):
+        gate = torch.sigmoid(self.block.gate(x) + self.gate_bias)
+        return gate * self.block.transform(x).relu() + (1 - gate) * x
 
 
 class FrozenGate(solutions.HighwayBlock):
@@ -73,22 +89,28 @@ def test_right_highway_blocks_pass(block):
 @pytest.mark.parametrize(
     ("block", "code"),
     [
-        (highway(bias=0.0), "gate-starts-open"),
+        (highway(bias=0.0), "wrong-default"),
+        (highway(fill=lambda wish: 0.0), "gate-starts-open"),
+        (HalfFilled, "gate-starts-open"),
+        (AddedInForward, "bias-not-learnt"),
+        (highway(act=F.softplus), "wrong-function"),
+        (highway(act=lambda h: h), "missing-relu"),
+        (highway(act=lambda h: h, mix=lambda t, h, x: (t * h + (1 - t) * x).relu()), "relu-moved"),
         (highway(fill=lambda wish: -2.0), "gate-bias-ignored"),
         (highway(fill=lambda wish: -wish), "wrong-mixture"),
         (highway(gate=lambda t: t), "wrong-mixture"),
         (highway(take=lambda x: x.detach()), "detached"),
         (highway(mix=lambda t, h, x: t * h + (1 - t) * x.detach()), "detached"),
         (highway(mix=lambda t, h, x: t.detach() * h + (1 - t.detach()) * x), "detached"),
-        (highway(mix=lambda t, h, x: (t * h + (1 - t) * x).relu()), "wrong-function"),
+        (highway(mix=lambda t, h, x: (t * h + (1 - t) * x).relu()), "relu-on-the-sum"),
         (highway(mix=lambda t, h, x: x.mul_(1 - t).add_(t * h)), "input-modified"),
         (highway(mix=lambda t, h, x: None), "wrong-type"),
         (FrozenGate, "parameters-detached"),
         (gives(lambda x: x), "wrong-parameters"),
         (lambda channels, gate_bias=-2.0: torch.zeros(3), "wrong-type"),
         (highway(mix=lambda t, h, x: t * h + t * x), "wrong-mixture"),
-        (highway(mix=lambda t, h, x: t * h + x), "wrong-function"),
-        (highway(mix=lambda t, h, x: t * (h + x) + (1 - t) * x), "wrong-function"),
+        (highway(mix=lambda t, h, x: t * h + x), "x-not-weighed"),
+        (highway(mix=lambda t, h, x: t * (h + x) + (1 - t) * x), "x-not-weighed"),
     ],
 )
 def test_wrong_highway_blocks_are_named(block, code):
@@ -140,6 +162,7 @@ def test_right_dense_layers_pass(layer):
         (dense(inside=lambda bn, conv, x: conv(F.relu(x))), "bn-unused"),
         (dense(inside=lambda bn, conv, x: conv(bn(x.relu_()))), "input-modified"),
         (dense(inside=lambda bn, conv, x: conv(torch.tanh(bn(x)))), "wrong-order"),
+        (dense(inside=lambda bn, conv, x: conv(F.relu(bn.train()(x)))), "batch-in-eval"),
         (dense(join=lambda x, n: (x, n)), "wrong-type"),
     ],
 )
@@ -149,16 +172,17 @@ def test_wrong_dense_layers_are_named(layer, code):
 
 
 def squeeze(
-    *, last=torch.sigmoid, pool=lambda x: x.mean((2, 3)), skip=False, middle=F.relu, reverse=False, into=torch.mul
-):
+    *, last=torch.sigmoid, pool=lambda x: x.mean((2, 3)), skip=False, middle=F.relu, reverse=False, into=torch.mul,
+    default=16, divide=int.__floordiv__,
+):  # fmt: skip
     class SE(nn.Module):
-        def __init__(self, c, r=16):
+        def __init__(self, c, r=default):
             super().__init__()
             if reverse:
-                self.up = nn.Conv2d(c // r, c, 1)
-            self.down = nn.Conv2d(c, c // r, 1)
+                self.up = nn.Conv2d(divide(c, r), c, 1)
+            self.down = nn.Conv2d(c, divide(c, r), 1)
             if not reverse:
-                self.up = nn.Conv2d(c // r, c, 1)
+                self.up = nn.Conv2d(divide(c, r), c, 1)
 
         def forward(self, x):
             scale = last(self.up(middle(self.down(pool(x)[:, :, None, None]))))
@@ -189,6 +213,10 @@ def test_right_squeeze_excitations_pass(module):
         (squeeze(pool=lambda x: x.detach().mean((2, 3))), "detached"),
         (squeeze(into=lambda x, scale: x.mul_(scale)), "input-modified"),
         (squeeze(into=lambda x, scale: scale), "wrong-shape"),
+        (squeeze(default=4), "wrong-default"),
+        (squeeze(divide=lambda c, r: round(c / r)), "rounded-up"),
+        (squeeze(into=lambda x, scale: x * scale if len(x) > 1 else x), "one-image"),
+        (squeeze(into=lambda x, scale: x * scale.squeeze()[:, :, None, None]), "raised"),
         (squeeze(into=lambda x, scale: [x * scale]), "wrong-type"),
     ],
 )
@@ -251,7 +279,12 @@ def test_right_averaging_shortcuts_pass():
         (shortcut(order=lambda pool, conv, norm: (conv, norm, pool)), "pool-last"),
         (shortcut(pool=lambda s: Padded(s, "replicate")), "replicated-edge"),
         (shortcut(pool=lambda s: Padded(s, "constant")), "zero-padding"),
-        (shortcut(pool=lambda s: Adaptive(s, "")), "wrong-edge"),
+        (shortcut(pool=lambda s: Adaptive(s, "")), "adaptive-pooling"),
+        (shortcut(pool=lambda s: nn.AvgPool2d(2, s, ceil_mode=True)), "wrong-window"),
+        (shortcut(pool=lambda s: nn.AvgPool2d(3, s, 1, count_include_pad=False)), "wrong-window"),
+        (shortcut(pool=lambda s: nn.AvgPool2d(3, 1, 1), stride="s"), "wrong-window"),
+        (shortcut(pool=lambda s: Padded(s, "circular")), "wrong-edge"),
+        (shortcut(pool=lambda s: nn.LPPool2d(2, s, ceil_mode=True)), "wrong-average"),
         (shortcut(pool=lambda s: nn.AvgPool2d(2, 2, ceil_mode=True)), "wrong-shape"),
         (shortcut(last=F.relu), "extra-relu"),
         (shortcut(last=lambda y: y.detach()), "detached"),

@@ -147,7 +147,8 @@ def check_can_lower_a_value(can_lower, expect):
             f"{now} mode.",
             hint="Make the copy first, and call train() or eval() on the copy.",
         ) or not expect(
-            not off, "block-modified", f"After the experiment the block's parameters get no gradient any more: {some(off, 2)}.",
+            not off, "block-modified",
+            f"After the experiment the block's parameters get no gradient any more: {some(off, 2)}.",
             hint="Leave requires_grad of the block alone; torch.no_grad() is enough.",
         ):
             return

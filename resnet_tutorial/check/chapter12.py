@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..solutions import chapter12 as solutions
-from .common import described, gradients, parameter_count
+from .common import described, gradients, parameter_count, told, written
 from .core import exercise
 
 
@@ -108,19 +108,37 @@ def check_highway_block(Highway, expect):
     y = block(x.clone())
     differences = [(y - reference(x)).abs().max().item() for reference in references]
     nearest = references[differences.index(min(differences))]
+    faults = {
+        code: found for reference in references for code, found in _highway_faults(reference, x).items()
+        if torch.allclose(y, found[0], atol=1e-9)
+    }  # fmt: skip
+    code = next(iter(faults), "wrong-function") if min(differences) >= 1e-6 else "wrong-function"
     if expect(
-        min(differences) < 1e-6, "wrong-function",
+        min(differences) < 1e-6, code,
         f"With your own weights the formula gives other numbers, by at least {min(differences):.2g}.",
-        hint="T = sigmoid(gate(x)), H = relu(transform(x)), y = T * H + (1 - T) * x.",
-    ):
+        hint=faults[code][1] if code in faults else
+        "T = sigmoid(gate(x)), H = relu(transform(x)), y = T * H + (1 - T) * x.",
+    ):  # fmt: skip
         _same_gradients(expect, block, nearest, x)
+
+
+def _highway_faults(block: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, str]]:
+    """Return what known mistakes give with the weights of the book's block, with a hint for each."""
+    gate, inner = torch.sigmoid(block.gate(x)), block.transform(x)
+    whole = "The ReLU belongs to H alone: the sum may be negative."
+    return {
+        "missing-relu": (gate * inner + (1 - gate) * x, "H ends with a ReLU: H = relu(transform(x))."),
+        "relu-on-the-sum": (F.relu(gate * F.relu(inner) + (1 - gate) * x), whole),
+        "relu-moved": (F.relu(gate * inner + (1 - gate) * x), whole),
+        "x-not-weighed": (gate * F.relu(inner) + x, "Where the gate lets H in, x gives way: multiply x by 1 - T(x)."),
+    }
 
 
 def _gate_starts(expect, Highway, channels: int) -> bool:
     """Look at the share of x that comes out when all kernels are zero: 1 - sigmoid(gate_bias)."""
     for options, bias in (({}, -2.0), ({"gate_bias": 1.0}, 1.0), ({"gate_bias": -0.5}, -0.5)):
         block = Highway(channels, **options).double()
-        x = torch.rand(2, channels, 4, 4).double()
+        x = 9 + torch.rand(2, channels, 4, 4).double()  # far from zero: no ReLU, wherever it stands, is seen
         with torch.no_grad():
             for kernel in [p for p in block.parameters() if p.dim() == 4]:
                 kernel.zero_()
@@ -130,16 +148,31 @@ def _gate_starts(expect, Highway, channels: int) -> bool:
         if not options and low > 1 - 1e-6 and high < 1 + 1e-6:
             return True  # all of x passes, whatever the gate: a matter of the formula
         code = "gate-bias-ignored" if options else "gate-starts-open"
+        hint = "Fill the whole bias of the gate with gate_bias, and multiply x by 1 - T(x)."
         if not options and not 0 < low <= high < 1 or abs(low - 1 + due) + abs(high - 1 + due) < 1e-6:
-            code = "wrong-mixture"
+            code, hint = "wrong-mixture", "Multiply H(x) by T(x), and x by 1 - T(x)."
+        elif not options and high - low < 1e-6 < abs(low - due):  # one number in every channel, and not the right one
+            if _gate_bias(Highway(channels, gate_bias=bias), bias):
+                code, hint = "wrong-default", "def __init__(self, channels, gate_bias=-2.0)"
         if not expect(
             abs(low - due) < 1e-6 and abs(high - due) < 1e-6, code,
             f"With all kernels at zero and {'the default' if not options else 'a'} gate_bias of {bias}, "
             f"{low:.3f} to {high:.3f} of x comes out, channel by channel, not {due:.3f}.",
-            hint="Fill the whole bias of the gate with gate_bias, and multiply x by 1 - T(x).",
+            hint=hint,
+        ) or not expect(
+            bool(_gate_bias(block, bias)), "bias-not-learnt",
+            f"With a gate_bias of {bias} the gate starts where it should, but no bias of the block holds {bias}.",
+            hint="nn.init.constant_(self.gate.bias, gate_bias), and nothing added in forward: the bias itself starts "
+            "there, and is learnt.",
         ):
             return False
     return True
+
+
+def _gate_bias(block: nn.Module, bias: float) -> list[Tensor]:
+    """Return the biases of the block, of one convolution or of two, that hold this number in every channel."""
+    halves = torch.cat([p.detach() for p in block.parameters() if p.dim() == 1]).chunk(2)
+    return [half for half in halves if torch.allclose(half, torch.full_like(half, bias))]
 
 
 @exercise(
@@ -200,8 +233,14 @@ def check_dense_layer(Dense, expect):
         difference < 1e-6, code,
         f"The new channels differ from convolution(ReLU(BN(x))) by up to {difference:.2g}.",
         hint=faults.get(code, ("", "First batch norm, then ReLU, then the convolution."))[1],
-    ):
-        _same_gradients(expect, block, reference, x)
+    ) and _same_gradients(expect, block, reference, x):
+        with torch.no_grad():
+            apart = (block.eval()(x)[:1] - block(x[:1])).abs().max().item()
+        expect(
+            apart < 1e-6, "batch-in-eval",
+            f"In eval mode the output for an image alone and in a batch of {len(x)} differs by up to {apart:.2g}.",
+            hint="nn.BatchNorm2d(in_channels) as it is: it keeps running statistics, and eval mode uses them.",
+        )
 
 
 def _squeezed(se: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, str]]:
@@ -293,8 +332,29 @@ def check_squeeze_excitation(SE, expect):
     if expect(
         smallest < 1e-6, code,
         f"With your own weights the formula gives other numbers, by up to {smallest:.2g}.", hint=hint,
+    ) and _same_gradients(expect, block, reference, x):
+        with told("the batch held one image."):
+            alone = block(x[:1].clone())
+        if expect(
+            isinstance(alone, Tensor) and alone.shape == x[:1].shape and torch.allclose(alone, y[:1], atol=1e-9),
+            "one-image", "The output for an image alone is not what it is in a batch.",
+            hint="squeeze() without an axis takes away the batch's axis too: name the axes.",
+        ):
+            _reduces(expect, SE)
+
+
+def _reduces(expect, SE) -> None:
+    """Look at a number of channels that the reduction does not divide, and at the default."""
+    for arguments, code, hint in (
+        ((24, 16), "rounded-up", "channels // reduction rounds down."),
+        ((24,), "wrong-default", "def __init__(self, channels, reduction=16)"),
     ):
-        _same_gradients(expect, block, reference, x)
+        count, due = parameter_count(SE(*arguments)), parameter_count(solutions.SqueezeExcitation(24, 16))
+        if not expect(
+            count == due, code, f"{written('SqueezeExcitation', *arguments)} has {count} parameters, not the {due} of "
+            "linear layers from 24 to 1 and back.", hint=hint,
+        ):  # fmt: skip
+            return
 
 
 def _average_fault(y: Tensor, reference: nn.Module, x: Tensor) -> tuple[str, str]:
@@ -306,6 +366,13 @@ def _average_fault(y: Tensor, reference: nn.Module, x: Tensor) -> tuple[str, str
         return reference.norm(reference.conv(pooled))
 
     edge = "count_include_pad=False: a window over the edge averages the pixels that exist."
+    side = "Windows of stride x stride, side by side: nn.AvgPool2d(stride, stride, ceil_mode=True, ...)."
+    windows = [
+        F.avg_pool2d(x, size, stride, padding, ceil_mode=ceil, count_include_pad=whole)
+        for size, padding in ((2, 0), (2, 1), (3, 0), (3, 1)) if size != stride
+        for whole in (True, False) for ceil in (True, False)
+    ] + [F.avg_pool2d(F.pad(x, (0, 1, 0, 1)), 2, stride)]  # fmt: skip
+    adaptive = F.adaptive_avg_pool2d(x, [-(-n // stride) for n in x.shape[2:]])
     known = {
         "max-pooling": (rest(F.max_pool2d(x, stride, stride, ceil_mode=True)), "Average, do not take the maximum."),
         "extra-relu": (F.relu(reference(x)), "A shortcut ends with its batch norm: no ReLU."),
@@ -314,9 +381,16 @@ def _average_fault(y: Tensor, reference: nn.Module, x: Tensor) -> tuple[str, str
         "pool-last": (
             reference.pool(reference.norm(reference.conv(x))), "First average, then convolve, then normalise.",
         ),
+        "adaptive-pooling": (
+            rest(adaptive), "Adaptive windows overlap where the size is odd; these begin every stride pixels.",
+        ),
+        **{f"window-{n}": (rest(pooled), side) for n, pooled in enumerate(windows) if pooled.shape == adaptive.shape},
     }  # fmt: skip
+    right = torch.allclose(y, reference(x), atol=1e-9)
     found = ((code, hint) for code, (values, hint) in known.items() if torch.allclose(y, values, atol=1e-9))
-    return next(found, ("", edge))
+    whole = x.shape[2] % stride == x.shape[3] % stride == 0
+    code, hint = next(found, ("", side if whole else edge))
+    return ("", side) if right else ("wrong-window" if code.startswith("window") else code, hint)
 
 
 @exercise(
@@ -370,7 +444,7 @@ def _averages(expect, block: nn.Module, stride: int, sizes) -> bool:
         return False
     unread = (x.grad.abs().sum(dim=(0, 1)) == 0).float().mean().item()
     code, hint = _average_fault(y, reference.eval(), x) if right_size else ("", "")
-    if code not in ("max-pooling", "extra-relu"):
+    if code not in ("max-pooling", "extra-relu", "wrong-window"):
         code, hint = "pixels-unread", "Average first; the 1x1 convolution then has stride 1."
     if not expect(
         unread == 0, code, f"{unread:.0%} of the input's pixels have no influence on the output.", hint=hint
