@@ -64,7 +64,21 @@ class Lazy(ByHand):
         self.fc = nn.LazyLinear(num_classes)
 
 
-@pytest.mark.parametrize("network", [SmallResNet, CifarResNet, small(), ByHand, Lazy])
+def rests(net):
+    """Let the last batch norm of each branch begin at zero, and the head."""
+    for module in net.modules():
+        if isinstance(module, blocks.BasicBlock):
+            nn.init.zeros_(module.bn2.weight)
+    nn.init.zeros_(net.fc.weight)
+
+
+class BeginsAsIdentity(ByHand):
+    def __init__(self, *args):
+        super().__init__(*args)
+        rests(self)
+
+
+@pytest.mark.parametrize("network", [SmallResNet, CifarResNet, small(), ByHand, Lazy, BeginsAsIdentity])
 def test_right_small_networks_pass(network):
     attempt = network
     if network is CifarResNet:
@@ -129,6 +143,38 @@ class EvalInside(ByHand):
         return super().forward(x)
 
 
+def dead(net):
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.zeros_(module.weight)
+    return net
+
+
+class Dead(ByHand):
+    def __init__(self, *args):
+        super().__init__(*args)
+        dead(self)
+
+
+class OneStem(ByHand):
+    """The first convolution stands in the class body."""
+
+    first = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.conv = self.first
+
+
+class OneKernel(ByHand):
+    """The first stage's blocks have one kernel between them, and batch norms of their own."""
+
+    def __init__(self, block, depth, num_classes=10):
+        super().__init__(block, depth, num_classes)
+        if depth == 20:
+            self.blocks[1].conv2.weight = self.blocks[0].conv2.weight
+
+
 class Cut(ByHand):
     def forward(self, x):
         return super().forward(x.detach())
@@ -164,6 +210,10 @@ class Cut(ByHand):
         (Drops, "random-output"),
         (EvalInside, "wrong-value"),
         (Cut, "gradient-cut"),
+        (Dead, "dead-at-start"),
+        (OneStem, "parameters-shared"),
+        (OneKernel, "shared-weights"),
+        (small(counts=lambda depth: min((depth - 2) // 6, 9)), "wrong-depth"),
         (lambda block, depth, classes=10: [1], "not-a-module"),
         (lambda block, depth, classes: small()(block, depth, classes), "wrong-signature"),
         (lambda block, depth, classes=7: small()(block, depth, classes), "wrong-default"),
@@ -174,7 +224,7 @@ def test_wrong_small_networks_are_named(network, code):
 
 
 def resnext(*, options=None, planes=(64, 128, 256, 512), strides=(1, 2, 2, 2), stem=imagenet_stem, tail=None,
-            layers=None, classes=None):  # fmt: skip
+            layers=None, classes=None, grow=False):  # fmt: skip
     class Network(nn.Module):
         def __init__(self, counts, groups, base_width, num_classes=1000):
             super().__init__()
@@ -183,6 +233,8 @@ def resnext(*, options=None, planes=(64, 128, 256, 512), strides=(1, 2, 2, 2), s
             for width, count, stride in zip(planes, layers or counts, strides, strict=True):
                 stages.append(make_layer(blocks.Bottleneck, channels, width, count, stride, **how))
                 channels = 4 * width
+                if grow:
+                    how["base_width"] *= 2
             self.parts = nn.Sequential(stem(), *stages)
             self.head = classifier_head(channels, classes or num_classes)
 
@@ -222,11 +274,72 @@ def cifar_stem():
         (resnext(planes=(64, 64, 64, 64)), "wrong-widths"),
         (resnext(tail=lambda y: F.softmax(y, dim=1)), "softmax-at-the-end"),
         (resnext(classes=1000), "wrong-classes"),
+        (resnext(grow=True), "base-width-grows"),
+        (lambda layers, groups, base_width, classes=10: ResNeXt(layers, groups, base_width, classes), "wrong-default"),
+        (lambda *args: dead(ResNeXt(*args)), "dead-at-start"),
         (lambda *args: F.relu, "not-a-module"),
     ],
 )
 def test_wrong_resnexts_are_named(network, code):
     assert codes(check.resnext_whole(network))[:1] == [code]
+
+
+def stage(arrange, kept=None):
+    """A maker of stages: ``arrange`` puts their blocks in order, ``kept`` holds those made before."""
+
+    def make(in_channels, mid, count, stride=2):
+        def build():
+            front = blocks.ConvBlock(in_channels, mid, stride)
+            return nn.Sequential(*arrange(front, [blocks.IdentityBlock(4 * mid, mid) for _ in range(count - 1)]))
+
+        return build() if kept is None else kept.setdefault((in_channels, mid, count, stride), build())
+
+    return make
+
+
+def conv_block_last(in_channels, mid, count, stride=2):
+    rest = [blocks.IdentityBlock(in_channels, mid) for _ in range(count - 1)]
+    return nn.Sequential(*rest, blocks.ConvBlock(in_channels, mid, stride))
+
+
+def conv_block_where_needed(in_channels, mid, count, stride=2):
+    made = stage(lambda front, rest: [front, *rest])(in_channels, mid, count, stride)
+    if stride == 1 and in_channels == 4 * mid:
+        made[0] = blocks.IdentityBlock(in_channels, mid)
+    return made
+
+
+def same_kernel(front, rest):
+    for block in rest[1:]:
+        block.branch[3].weight = rest[0].branch[3].weight
+    return [front, *rest]
+
+
+def begins_at_zero(front, rest):
+    for block in (front, *rest):
+        nn.init.zeros_([m for m in block.branch if isinstance(m, nn.BatchNorm2d)][-1].weight)
+    return [front, *rest]
+
+
+def test_a_stage_whose_branches_begin_at_zero_passes():
+    report = check.make_stage(stage(begins_at_zero))
+    assert report.passed, report
+
+
+@pytest.mark.parametrize(
+    ("maker", "code"),
+    [
+        (stage(lambda front, rest: dead(nn.Sequential(front, *rest))), "dead-at-start"),
+        (stage(lambda front, rest: [front, *rest], {}), "parameters-shared"),
+        (stage(same_kernel), "shared-weights"),
+        (stage(lambda front, rest: [front, *rest[:4], *rest[: len(rest) - 4]] if len(rest) > 4 else [front, *rest]),
+         "shared-weights"),
+        (conv_block_last, "conv-block-last"),
+        (conv_block_where_needed, "identity-block-first"),
+    ],
+)  # fmt: skip
+def test_wrong_stages_are_named(maker, code):
+    assert codes(check.make_stage(maker))[:1] == [code]
 
 
 @pytest.mark.parametrize("name", ["small_resnet", "resnext_whole", "checkpoint"])

@@ -1,5 +1,7 @@
 """The exercises of chapter 6: the book's solutions and other right ones pass, wrong ones are told what is wrong."""
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -86,6 +88,26 @@ def stem_of_lazy_layers(in_channels=3, out_channels=64):
     )
 
 
+@right("imagenet_stem")
+class StemOfAKernelInAnotherOrder(StemByHand):
+    """The kernel is stored as (height, width, in, out)."""
+
+    def __init__(self, i, o):
+        super().__init__(i, o)
+        self.kernel = nn.Parameter(torch.randn(7, 7, i, o))
+
+    def forward(self, x):
+        x = F.conv2d(x, self.kernel.permute(3, 2, 0, 1), stride=2, padding=3)
+        return F.max_pool2d(F.relu(self.norm(x)), 3, 2, 1)
+
+
+@wrong("imagenet_stem", "dead-at-start")
+def stem_that_begins_at_zero(i, o):
+    made = imagenet_stem(i, o)
+    nn.init.zeros_(made[1].weight)
+    return made
+
+
 @wrong("imagenet_stem", "gradient-cut")
 class DetachedStem(StemByHand):
     def forward(self, x):
@@ -165,6 +187,11 @@ WRONG += [
     ("imagenet_stem", "wrong-statistics", stem(norm={"momentum": 0.3})),
     ("imagenet_stem", "wrong-eps", stem(norm={"eps": 1e-3})),
     ("imagenet_stem", "random", stem(relu=lambda: nn.Sequential(nn.ReLU(), nn.Dropout(0.1)))),
+    ("imagenet_stem", "wrong-padding", stem({"padding_mode": "circular"})),
+    ("imagenet_stem", "wrong-padding", stem({"padding_mode": "reflect"})),
+    ("imagenet_stem", "wrong-padding", stem({"padding_mode": "replicate"})),
+    ("imagenet_stem", "wrong-channels", lambda i, o: imagenet_stem(3, 64)),
+    ("imagenet_stem", "parameters-shared", cache(imagenet_stem)),
     ("imagenet_stem", "left-in-eval", lambda i, o: imagenet_stem(i, o).eval()),
     ("imagenet_stem", "wrong-signature", lambda i: imagenet_stem(i)),
 ]
@@ -307,6 +334,27 @@ def layer_of_outer_channels(block, in_channels, planes, blocks, stride=1, **opti
     return nn.Sequential(first, *(block(in_channels, planes, **options) for _ in range(blocks - 1)))
 
 
+@wrong("make_layer", "shared-weights")
+def layer_that_shares_where_it_is_long(block, in_channels, planes, blocks, stride=1, **options):
+    made = list(make_layer(block, in_channels, planes, blocks, stride, **options))
+    return nn.Sequential(*made[:4], *made[3:4] * (blocks - 4))
+
+
+@wrong("make_layer", "wrong-default")
+def layer_with_another_default(block, in_channels, planes, blocks, stride=2, **options):
+    return make_layer(block, in_channels, planes, blocks, stride, **options)
+
+
+@cache
+def made_before(*sizes):
+    return make_layer(*sizes[:-1], **dict(sizes[-1]))
+
+
+@wrong("make_layer", "parameters-shared")
+def layer_from_a_cache(block, in_channels, planes, blocks, stride=1, **options):
+    return made_before(block, in_channels, planes, blocks, stride, tuple(options.items()))
+
+
 @wrong("make_layer", "gradient-cut")
 class LayerThatDetaches(LayerAsAClass):
     def forward(self, x):
@@ -414,6 +462,26 @@ def head_of_lazy_layers(channels, num_classes):
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(num_classes))
 
 
+@right("classifier_head")
+def head_of_a_1x1_convolution(channels, num_classes):
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, num_classes, 1), nn.Flatten())
+
+
+@right("classifier_head")
+def head_that_convolves_first(channels, num_classes):
+    return nn.Sequential(nn.Conv2d(channels, num_classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@right("classifier_head")
+class HeadTheOtherWayRound(HeadByHand):
+    def __init__(self, channels, num_classes):
+        super().__init__(channels, num_classes)
+        self.weight = nn.Parameter(torch.randn(channels, num_classes))
+
+    def forward(self, x):
+        return x.flatten(2).mean(2) @ self.weight + self.bias
+
+
 @wrong("classifier_head", "batch-of-one")
 class HeadThatSqueezes(HeadByHand):
     def forward(self, x):
@@ -465,6 +533,7 @@ WRONG += [
         "wrong-shape",
         lambda c, k: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, k, 1)),
     ),
+    ("classifier_head", "parameters-shared", cache(head())),
     ("classifier_head", "maximum-not-mean", head(nn.AdaptiveMaxPool2d)),
     ("classifier_head", "softmax-in-head", head(None, nn.Softmax(1))),
     ("classifier_head", "softmax-in-head", head(None, nn.LogSoftmax(1))),
@@ -537,6 +606,34 @@ class StagesInAList(ResNet50):
         del self.layer1, self.layer2, self.layer3, self.layer4
 
 
+@wrong("resnet50_whole", "wrong-default")
+class TenByDefault(ResNet50):
+    def __init__(self, num_classes=10, in_channels=3):
+        super().__init__(num_classes, in_channels)
+
+
+ONE_HEAD = nn.Linear(2048, 1000)
+
+
+@wrong("resnet50_whole", "parameters-shared")
+class WithOneHeadForAll(ResNet50):
+    def __init__(self, num_classes=1000, in_channels=3):
+        super().__init__(num_classes, in_channels)
+        if num_classes == 1000:
+            self.head[2] = ONE_HEAD
+
+
+def zeroed(*last):
+    """Let batch norms begin at zero: those of these names, or all."""
+
+    def change(model):
+        for name, module in model.named_modules():
+            if isinstance(module, nn.BatchNorm2d) and name.endswith(last or ""):
+                nn.init.zeros_(module.weight)
+
+    return change
+
+
 @wrong("resnet50_whole", "wrong-gradient")
 class Detached(ResNet50):
     def forward(self, x):
@@ -603,7 +700,9 @@ def version_one(model):
         setattr(model, f"layer{number}", stage)
 
 
+RIGHT.append(("resnet50_whole", changed(zeroed("bn3"))))
 WRONG += [
+    ("resnet50_whole", "dead-at-start", changed(zeroed())),
     ("resnet50_whole", "frozen", changed(lambda m: m.layer1.requires_grad_(False))),
     ("resnet50_whole", "left-in-eval", changed(lambda m: m.layer1.eval())),
     ("resnet50_whole", "random", changed(lambda m: m.head.insert(2, nn.Dropout(0.1)))),

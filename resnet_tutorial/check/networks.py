@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..models import make_layer
 from .common import by, parameter_count, some
@@ -60,10 +61,11 @@ class _Look:
         """Yield the wrong networks that have the learner's parameters."""
         mine = _inventory(self.mine)
         for code, message, hint, build in self.network.variants():
-            with _unfilled():
-                wrong = build()
-            if _inventory(wrong) == mine:
-                yield code, message, hint, wrong
+            with torch.device("meta"), unfilled():
+                alike = _inventory(build()) == mine
+            if alike:
+                with unfilled():
+                    yield code, message, hint, build()
 
     def _levelled(self, model: nn.Module) -> nn.Module:
         """Give all parameters of one shape the same numbers, smaller gains than a block's."""
@@ -91,14 +93,21 @@ class _Look:
             not isinstance(made, nn.ModuleList | nn.ModuleDict), "not-callable",
             f"it is an nn.{type(made).__name__}, which keeps modules but does not run them.",
             "nn.Sequential(*blocks) runs them one after the other.",
-        ) or not self._say(
+        ):
+            return False
+        new = self.network.make()
+        if not apart(made, new, self.network.call, self.expect) or not self._say(
             all(module.training for module in made.modules()), "left-in-eval", "it comes in evaluation mode.",
             "Leave the mode to whoever uses it: no .eval() in here.",
         ):
             return False
         self.mine = self._levelled(materialised(made, self.network.channels))
         self.right = self._levelled(self.network.right())
-        return self._counts_hold() and self._shapes_hold() and self._values_hold() and self._learns()
+        if not (self._counts_hold() and self._shapes_hold() and self._values_hold() and self._learns()):
+            return False
+        new = materialised(new, self.network.channels)
+        images = self._images(4, self.network.size).to(next(new.parameters()).dtype)
+        return begins_alive(new, images, self.network.call, self.expect)
 
     def _counts_hold(self) -> bool:
         mine, right = _inventory(self.mine), _inventory(self.right)
@@ -123,6 +132,15 @@ class _Look:
                 False, "unregistered-layers", f"{seen}: {len(watch.unregistered(self.mine))} convolutions that it "
                 "uses are not among its parameters.",
                 "Blocks in a plain Python list are hidden: nn.Sequential(*blocks), or nn.ModuleList.",
+            )
+        places = self.mine.named_parameters(remove_duplicate=False)
+        again = sorted({name for name, _ in places} - {name for name, _ in self.mine.named_parameters()})
+        if again:
+            return self._say(
+                False, "shared-weights",
+                f"{seen}. One parameter stands in two places or more: {some(again, 2)} "
+                f"{'is' if len(again) == 1 else 'are'} another layer's, too.",
+                "Make each block and each layer anew, and let none have another's weight.",
             )
         lacking, beyond = _listed(right - mine), _listed(mine - right)
         where = "from the stem to the head" if self.network.gives == "logits" else "from block to block"
@@ -252,6 +270,52 @@ class _Look:
         )
 
 
+def apart(one: nn.Module, other: nn.Module, call: str, expect) -> bool:
+    """Whether two modules that were made by the same call have no parameter in common."""
+    known = {_address(parameter) for parameter in other.parameters()}
+    names = [name for name, parameter in one.named_parameters() if _address(parameter) in known]
+    return expect(
+        not names, "parameters-shared",
+        f"{call}, called twice, gave two that share {len(names)} parameter tensor{'s' * (len(names) > 1)} "
+        f"({some(names, 2)}): training one trains the other.",
+        hint="Make every layer anew in each call: keep none in a cache, in the class body, as a default argument or "
+        "outside the function.",
+    )  # fmt: skip
+
+
+def _address(parameter: nn.Parameter) -> tuple[str, int]:
+    """Return where a parameter's numbers stand, or which object it is while it has none."""
+    if is_lazy(parameter) or parameter.is_meta:
+        return "object", id(parameter)
+    return "memory", parameter.data_ptr()
+
+
+def begins_alive(model: nn.Module, x: Tensor, call: str, expect) -> bool:
+    """Whether each of a new model's parameters moves within three steps of gradient descent.
+
+    A head or the last batch norm of each branch may begin at zero: what stands before it waits for one step.
+    """
+    still, count = dict(model.train().named_parameters()), len(list(model.parameters()))
+    for _ in range(3):
+        if not still:
+            break
+        model.zero_grad()
+        y = model(x.clone())
+        (y * torch.randn_like(y)).sum().backward()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.grad is not None and parameter.grad.any():
+                    still.pop(name, None)
+                    parameter -= parameter.grad * (0.1 / parameter.grad.abs().max())
+    return expect(
+        not still, "dead-at-start",
+        f"{call}: a new one was trained for three steps, and {len(still)} of its {count} parameter tensors "
+        f"({some(list(still), 3)}) did not move at all: no gradient reaches them.",
+        hint="Only the last batch norm of a branch may begin with a weight of zero; all others begin with one, as "
+        "nn.BatchNorm2d makes them.",
+    )  # fmt: skip
+
+
 class Shape(nn.Module):
     """A ResNet put together from parts, with the faults that learners build in."""
 
@@ -309,7 +373,7 @@ def _inventory(model: nn.Module) -> Counter:
 
 
 @contextmanager
-def _unfilled() -> Iterator[None]:
+def unfilled() -> Iterator[None]:
     """Build layers without drawing their numbers, which are replaced at once."""
     fillers = [(layer, layer.reset_parameters) for layer in (nn.modules.conv._ConvNd, nn.Linear)]
     for layer, _ in fillers:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...solutions.chapter06 import classifier_head
 from ..common import parameter_count
 from ..core import exercise, learners_frames
-from ..networks import Variant
+from ..networks import Variant, apart
 from .shared import agrees, gave_a_tensor, is_module, ready, run, shown, trains
 
 
@@ -67,14 +67,15 @@ def check_classifier_head(classifier_head_, expect):
             hint=f"One linear layer from {c} pooled channels to {k} classes, with its bias.",
         ):  # fmt: skip
             return
-        if not trains(head, call, expect):
+        if not trains(head, call, expect) or not apart(head, ready(classifier_head_(c, k), (2, c, 7, 7)), call, expect):
             return
+        book = classifier_head(c, k)
         for n, height, width in ((3, 8, 8), (3, 7, 7), (3, 1, 1), (3, 13, 8), (3, 3, 5), (1, 4, 6), (1, 1, 1)):
             x = 20 * torch.randn(n, c, height, width, dtype=torch.double)
             before, train = x.clone(), height > 7
             maps = f"{n} map{'s' * (n > 1)} of {shown(x.shape[1:])}"
             try:
-                y = run(head, x, train)
+                y = run(head, x, train, book)
             except RuntimeError as error:
                 if learners_frames(error):
                     raise
@@ -97,7 +98,7 @@ def check_classifier_head(classifier_head_, expect):
                 hint="Leave out operations that end in an underscore.",
             )  # fmt: skip
             if not agrees(
-                y, head, classifier_head(c, k), x, train, call, expect,
+                y, head, book, x, train, call, expect,
                 f"With the same weights, the logits for {maps} differ from the book's.",
                 "The mean of each channel over the whole map, then one linear layer.", _variants(c, k),
             ):  # fmt: skip

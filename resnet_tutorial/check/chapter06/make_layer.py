@@ -11,6 +11,7 @@ from ...blocks import BasicBlock, Bottleneck
 from ...models import make_layer
 from ..common import parameter_count
 from ..core import exercise
+from ..networks import apart
 from .shared import agrees, gave_a_tensor, is_module, run, shown, trains
 
 
@@ -82,6 +83,9 @@ def _check_construction(make_layer_, expect, in_channels, planes, blocks, option
     strides, wanted = [block.asked[2] for block in ran], [stride] + [1] * (blocks - 1)
     if strides == [1] * blocks:
         code, hint = "stride-lost", "Hand the stride to the first block."
+    elif "stride" not in options:  # told stride=1, the same stage was right
+        call += ", without a stride,"
+        code, hint = "wrong-default", "The default stands in the signature: stride=1."
     elif blocks > 1 and strides == [stride] * blocks:
         code, hint = "stride-in-every-block", "Only the first block gets the stride."
     elif strides[1:] == wanted[1:]:
@@ -137,7 +141,8 @@ def check_make_layer(make_layer_, expect):
     # Planes times the expansion, 3, is more than the incoming channels, as many, or fewer.
     for sizes, options in (
         ((10, 4, 3), {"stride": 2, "flavour": "mild"}), ((12, 4, 3), {"stride": 3}), ((30, 4, 2), {"stride": 2}),
-        ((20, 4, 2), {}), ((12, 4, 2), {"stride": 1, "flavour": "hot", "grain": 2}), ((7, 5, 1), {"stride": 3}),
+        ((20, 4, 2), {"stride": 1}), ((20, 4, 2), {}), ((8, 3, 9), {"stride": 2}),
+        ((12, 4, 2), {"stride": 1, "flavour": "hot", "grain": 2}), ((7, 5, 1), {"stride": 3}),
     ):  # fmt: skip
         if not _check_construction(make_layer_, expect, *sizes, options):
             return
@@ -151,6 +156,8 @@ def check_make_layer(make_layer_, expect):
         mine, book = make_layer_(block, *sizes, **options), make_layer(block, *sizes, **options)
         settings = ", ".join(f"{key}={value}" for key, value in options.items())
         call = f"make_layer({block.__name__}, {sizes[0]}, {sizes[1]}, {settings})"
+        if not apart(mine, make_layer_(block, *sizes, **options), call, expect):
+            return
         counts = parameter_count(mine), parameter_count(book)
         if not expect(
             counts[0] == counts[1], "wrong-parameter-count",

@@ -14,7 +14,7 @@ from ...models import make_layer
 from ...solutions.chapter06 import ResNet50, imagenet_stem
 from ..common import parameter_count
 from ..core import exercise
-from ..networks import Variant
+from ..networks import Variant, apart, begins_alive, unfilled
 from .shared import explain, gave_a_tensor, is_module, ready, run, same, shown, trains
 
 _PARAMETERS = 25_557_032
@@ -30,9 +30,10 @@ def _changed(**parts: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     """Return a builder of the book's ResNet-50 with some parts replaced."""
 
     def build() -> nn.Module:
-        model = _meta(ResNet50)
-        for name, part in parts.items():
-            setattr(model, name, _meta(part))
+        with unfilled():
+            model = _meta(ResNet50)
+            for name, part in parts.items():
+                setattr(model, name, _meta(part))
         return model
 
     return build
@@ -86,7 +87,18 @@ def check_resnet50_whole(ResNet50_, expect):
     if not is_module(model, "ResNet50()", expect):
         return
     ready(model, (2, 3, 64, 64))
+    if not apart(model, ready(_meta(ResNet50_), (2, 3, 64, 64)), "ResNet50()", expect):
+        return
     count = parameter_count(model)
+    if count != _PARAMETERS:
+        told = ready(_meta(ResNet50_, num_classes=1000, in_channels=3), (2, 3, 64, 64))
+        if not expect(
+            parameter_count(told) != _PARAMETERS, "wrong-default",
+            f"ResNet50() has {count:,} parameters, but ResNet50(num_classes=1000, in_channels=3) has {_PARAMETERS:,}, "
+            "which is right: a default is another.",
+            hint="The defaults stand in the signature: num_classes=1000, in_channels=3.",
+        ):  # fmt: skip
+            return
     if not expect(
         count == _PARAMETERS, "wrong-parameter-count",
         f"ResNet50() has {count:,} parameters, {abs(count - _PARAMETERS):,} too "
@@ -117,7 +129,7 @@ def check_resnet50_whole(ResNet50_, expect):
     for train, shape in ((True, (2, 3, 33, 40)), (False, (1, 3, 65, 33))):
         x = _images(shape).requires_grad_(train)
         fed = x.clone()  # not a leaf: a network may write into it, and is told
-        mine, (wanted, slope) = run(model, fed, train), _reference(train, shape)
+        mine, (wanted, slope) = run(model, fed, train, _book()), _reference(train, shape)
         if not expect(
             torch.equal(fed, x), "input-modified", "The network changed the images that were handed in.",
             hint="Leave out operations on x that end in an underscore, and -=, +=, *=.",
@@ -142,11 +154,14 @@ def check_resnet50_whole(ResNet50_, expect):
                 hint="No detach() and no torch.no_grad() inside forward.",
             ):  # fmt: skip
                 return
-            expect(
+            if not expect(
                 same(gradient, slope, 1e-2), "wrong-gradient",
                 "The logits are right, but the gradient that reaches the image is not.",
                 hint="No detach() and no torch.no_grad() inside forward.",
-            )  # fmt: skip
+            ):  # fmt: skip
+                return
+    new = ready(ResNet50_(num_classes=7, in_channels=1), (2, 1, 33, 33))
+    begins_alive(new, torch.randn(2, 1, 33, 33), "ResNet50(num_classes=7, in_channels=1)", expect)
 
 
 def _images(shape: tuple[int, ...]) -> Tensor:
@@ -154,9 +169,14 @@ def _images(shape: tuple[int, ...]) -> Tensor:
 
 
 @cache
+def _book() -> nn.Module:
+    return _meta(ResNet50)
+
+
+@cache
 def _reference(train: bool, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
     """Return the book's logits and the gradient of their squares' sum, for the images of the check."""
     x = _images(shape).requires_grad_(train)
-    y = run(_meta(ResNet50), x, train)
+    y = run(_book(), x, train)
     slope = torch.autograd.grad(y.square().sum(), x)[0] if train else None
     return y.detach(), slope

@@ -2,15 +2,17 @@
 
 Two networks are compared by giving both the same numbers and looking at what comes out.
 So that neither names nor the order of definition matter, the numbers depend on a tensor's shape
-alone: all tensors of one shape get the same values (:func:`_by_shape`).
+alone: all tensors of one shape get the same values (:func:`by_shape`). A learner's tensor may hold
+them in another form, a matrix the other way round for one, and counts by the book's shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import chain
 from math import prod
+from time import monotonic
 from typing import Any
 
 import torch
@@ -20,6 +22,11 @@ from torch.nn.parameter import is_lazy
 
 from ..common import described, differs_between_calls, frozen, some
 from ..networks import Variant
+from ..residual.plan import key
+from ..residual.roles import fit
+
+Shape = tuple[int, ...]
+SEARCH = 1.5  # seconds for trying known faults
 
 
 @cache
@@ -27,7 +34,7 @@ def _numbers() -> Tensor:
     return torch.randn(2_400_000, generator=torch.Generator().manual_seed(6))
 
 
-def values(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def values(shape: Shape, dtype: torch.dtype) -> Tensor:
     """Return the numbers that every tensor of this shape is given."""
     count = prod(shape)
     numbers = _numbers()
@@ -38,22 +45,28 @@ def values(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return numbers * (2 / prod(shape[1:])) ** 0.5 if len(shape) > 1 else numbers
 
 
-def _by_shape(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+def _forms(model: nn.Module, book: nn.Module | None) -> dict[Shape, tuple[Shape, Callable[[Tensor], Tensor]]]:
+    """Return, for each shape of the model's parameters, the book's shape and how to get from that to this one."""
+    known = {tuple(p.shape) for p in (book or model).parameters()}
+    mine = {tuple(p.shape) for p in model.parameters()}
+    return {shape: fit(shape, known) or (shape, lambda numbers: numbers) for shape in mine}
+
+
+def by_shape(model: nn.Module, dtype: torch.dtype, book: nn.Module | None = None) -> dict[str, Tensor]:
     """Return values for all parameters and buffers, the same for all tensors of one shape."""
-    shapes = {tuple(p.shape) for p in model.parameters()}
-    shared = {shape: values(shape, dtype) for shape in shapes}
+    shared = {shape: form(values(known, dtype)) for shape, (known, form) in _forms(model, book).items()}
     given = {name: shared[tuple(p.shape)] for name, p in model.named_parameters()}
     for name, buffer in model.named_buffers():  # a training step changes them: each its own
         if buffer.is_floating_point():  # variances are positive
-            given[name] = 0.5 + values(tuple(buffer.shape), dtype).sigmoid()
+            given[name] = 0.5 + values(key(buffer.shape), dtype).sigmoid().view(buffer.shape)
         else:
             given[name] = torch.zeros(buffer.shape, dtype=buffer.dtype)
     return given
 
 
-def run(model: nn.Module, x: Tensor, train: bool) -> Tensor:
-    """Return what the model computes with weights that depend on their shapes alone."""
-    return functional_call(model.train(train), _by_shape(model, x.dtype), x)
+def run(model: nn.Module, x: Tensor, train: bool, book: nn.Module | None = None) -> Tensor:
+    """Return what the model computes with weights that depend on their shapes (the book's, if given) alone."""
+    return functional_call(model.train(train), by_shape(model, x.dtype, book), x)
 
 
 def same(mine: Tensor, wanted: Tensor, tolerance: float) -> bool:
@@ -114,15 +127,16 @@ def trains(model: nn.Module, what: str, expect) -> bool:
     )  # fmt: skip
 
 
-def _gradients(model: nn.Module, x: Tensor, train: bool) -> dict[tuple[int, ...] | None, Tensor | None]:
+def _gradients(model: nn.Module, x: Tensor, train: bool, book: nn.Module) -> dict[Shape | None, Tensor | None]:
     """Return the gradients of a mixture of the outputs: the input's under None, the parameters' by shape."""
-    given = _by_shape(model, x.dtype)
-    # No cached values: these ask for gradients. Axes of length 1 are a matter of style.
-    leaves: dict[tuple[int, ...] | None, Tensor] = {None: x.clone().requires_grad_()}
+    given, forms = by_shape(model, x.dtype, book), _forms(model, book)
+    # No cached values: these ask for gradients.
+    leaves: dict[Shape | None, Tensor] = {None: x.clone().requires_grad_()}
     for name, parameter in model.named_parameters():
-        key = tuple(n for n in parameter.shape if n > 1)
-        leaf = leaves.setdefault(key, given[name].clone().requires_grad_())
-        given[name] = leaf.view(parameter.shape)
+        known, form = forms[tuple(parameter.shape)]
+        if known not in leaves:
+            leaves[known] = values(known, x.dtype).clone().requires_grad_()
+        given[name] = form(leaves[known])
     y = functional_call(model.train(train), given, leaves[None].clone())
     if not y.requires_grad:
         return dict.fromkeys(leaves)
@@ -132,12 +146,12 @@ def _gradients(model: nn.Module, x: Tensor, train: bool) -> dict[tuple[int, ...]
 
 def _gradients_hold(mine: nn.Module, book: nn.Module, x: Tensor, train: bool, what: str, expect) -> bool:
     """Whether the gradients are the book's; the outputs are known to be."""
-    found = _gradients(mine, x, train)
-    for key, wanted in _gradients(book, x, train).items():
-        if key not in found:
+    found = _gradients(mine, x, train, book)
+    for shape, wanted in _gradients(book, x, train, book).items():
+        if shape not in found:
             continue
-        whose = "the input" if key is None else f"the parameters of {shown(key)}"
-        got = found[key]
+        whose = "the input" if shape is None else f"the parameters of {shown(shape)}"
+        got = found[shape]
         if not expect(
             got is not None and bool(got.any()), "gradient-cut",
             f"{what}: the values are right, but no gradient reaches {whose}.",
@@ -165,7 +179,10 @@ def explain(
         hint="Leave out dropout and noise; nothing here is random.",
     ):  # fmt: skip
         return
+    end = monotonic() + SEARCH
     for code, known_message, known_hint, build in variants:
+        if monotonic() > end:
+            break
         if same(y, run(build(), x, train), tolerance):
             expect(False, code, known_message, known_hint)
             return

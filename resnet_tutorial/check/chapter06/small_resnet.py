@@ -14,8 +14,10 @@ from torch import nn
 from ...blocks import BasicBlock, Bottleneck
 from ...cifar import CifarBlock
 from ...solutions.chapter06 import SmallResNet
+from ..common import parameter_count
 from ..core import exercise
 from ..networks import Network, Shape, Variant, head_variants, judge_network, stages
+from .shared import ready
 
 
 @exercise(
@@ -40,6 +42,17 @@ def check_small_resnet(SmallResNet_, expect):
             out == 10, "wrong-default", f"SmallResNet(CifarBlock, 8) gives {out} logits, not 10.",
             hint="num_classes=10 stands in the signature: leave it there.",
         )  # fmt: skip
+        with torch.device("meta"):
+            deep = (made(CifarBlock, 110, 10) for made in (SmallResNet_, SmallResNet))
+            counts = [parameter_count(ready(model, (2, 3, 32, 32))) for model in deep]
+        expect(
+            counts[0] == counts[1], "wrong-depth",
+            f"SmallResNet(CifarBlock, 110) has {counts[0]:,} parameters, not {counts[1]:,}, those of three stages of "
+            "18 blocks.", hint=_DEPTH,
+        )  # fmt: skip
+
+
+_DEPTH = "depth = 6n + 2: three stages of n blocks, each of two layers, the stem and the head."
 
 
 def _variants(block: type[nn.Module], depth: int, classes: int) -> Iterator[Variant]:
@@ -71,9 +84,8 @@ def _variants(block: type[nn.Module], depth: int, classes: int) -> Iterator[Vari
                "block is handed in: make_layer(block, …).", lambda: build(kind=BasicBlock))
     yield ("block-ignored", "Its blocks are bottlenecks, whatever block is.",
            "block is handed in: make_layer(block, …).", lambda: build(kind=Bottleneck))
-    blocks_hint = "depth = 6n + 2: three stages of n blocks, each of two layers, the stem and the head."
     for wrong in {n - 1, n + 1, 2 * n, 3 * n, depth // 6 + 1, depth} - {n, 0, -1}:
-        yield ("wrong-depth", f"Each stage has {wrong} blocks, not {n}.", blocks_hint,
+        yield ("wrong-depth", f"Each stage has {wrong} blocks, not {n}.", _DEPTH,
                partial(build, counts=(wrong,) * 3))
     yield ("shared-block", "The blocks of a stage behind the first are one and the same block.",
            "[block] * n repeats one object; make each block anew, or use make_layer.", partial(build, copies=True))

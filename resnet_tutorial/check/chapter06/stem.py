@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ...solutions.chapter06 import imagenet_stem
 from ..common import parameter_count
 from ..core import exercise
-from ..networks import Variant
-from .shared import agrees, gave_a_tensor, is_module, ready, run, same, shown, trains, values
+from ..networks import Variant, apart, begins_alive
+from .shared import agrees, by_shape, gave_a_tensor, is_module, ready, run, same, shown, trains
 
 
 def _stem(i: int, o: int, **options: Any) -> nn.Module:
@@ -23,11 +23,12 @@ def _stem(i: int, o: int, **options: Any) -> nn.Module:
     return stem
 
 
-def _after_training(model: nn.Module, batches: Iterable[Tensor], x: Tensor) -> Tensor:
+def _after_training(model: nn.Module, batches: Iterable[Tensor], x: Tensor, book: nn.Module) -> Tensor:
     """Return the output in evaluation mode after some calls in training mode."""
     with torch.no_grad():
-        for parameter in model.double().parameters():
-            parameter.copy_(values(tuple(parameter.shape), torch.double))
+        given = by_shape(model.double(), torch.double, book)
+        for name, parameter in model.named_parameters():
+            parameter.copy_(given[name])
         model.train()
         for batch in batches:
             model(batch)
@@ -37,12 +38,13 @@ def _after_training(model: nn.Module, batches: Iterable[Tensor], x: Tensor) -> T
 def _statistics_hold(build: Callable[[], nn.Module], i: int, o: int, expect) -> bool:
     batches = [2 * torch.randn(4, i, 15, 18, dtype=torch.double) + 1 for _ in range(3)]
     x = torch.randn(2, i, 15, 18, dtype=torch.double)
-    mine = _after_training(build(), batches, x)
-    if same(mine, _after_training(imagenet_stem(i, o), batches, x), 1e-9):
+    book = imagenet_stem(i, o)
+    mine = _after_training(build(), batches, x, book)
+    if same(mine, _after_training(imagenet_stem(i, o), batches, x, book), 1e-9):
         return expect(True, "wrong-statistics", "")
     seen = f"After three calls in training mode imagenet_stem({i}, {o}) gives other values in evaluation mode"
     for momentum in (0.9, 0.99, 0.999, 0.5, 0.2, 0.05, 0.01, 0.001, None):
-        if same(mine, _after_training(_stem(i, o, momentum=momentum), batches, x), 1e-9):
+        if same(mine, _after_training(_stem(i, o, momentum=momentum), batches, x, book), 1e-9):
             return expect(
                 False, "wrong-momentum", f"{seen}, those of a batch norm with momentum={momentum}, not 0.1.",
                 hint="nn.BatchNorm2d(out_channels), with nothing else.",
@@ -54,6 +56,9 @@ def _statistics_hold(build: Callable[[], nn.Module], i: int, o: int, expect) -> 
 
 
 def _variants(i: int, o: int) -> Iterator[Variant]:
+    def padded(mode: str) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(i, o, 7, 2, 3, bias=False, padding_mode=mode), bn, relu, pool)
+
     conv, bn, relu = nn.Conv2d(i, o, 7, 2, 3, bias=False), nn.BatchNorm2d(o), nn.ReLU()
     pool = nn.MaxPool2d(3, 2, 1)
     yield from (
@@ -77,6 +82,9 @@ def _variants(i: int, o: int) -> Iterator[Variant]:
         ("small-pooling", "The values are those of a stem whose pooling looks at 2 × 2 values.",
          "The pooling window is 3 × 3, at stride 2, with a padding of 1.",
          lambda: nn.Sequential(conv, bn, relu, nn.MaxPool2d(2, 2, ceil_mode=True))),
+        *(("wrong-padding", f"The values are those of a stem whose convolution pads in the mode {mode!r}, "
+           "not with zeros.", "padding=3 and nothing else: zeros are nn.Conv2d's default.", partial(padded, mode))
+          for mode in ("circular", "reflect", "replicate")),
     )  # fmt: skip
 
 
@@ -95,25 +103,12 @@ def check_imagenet_stem(imagenet_stem_, expect):
     def build(i: int, o: int) -> nn.Module:
         return ready(imagenet_stem_(i, o), (2, i, 32, 32))
 
-    for height, width in ((224, 224), (65, 33), (2, 7)):
-        x = torch.randn(2, 3, height, width)
-        before = x.clone()
-        y = stem(x)
-        if not gave_a_tensor(y, "imagenet_stem(3, 16)", expect):
-            return
-        wanted = (16, -(-height // 4), -(-width // 4))
-        if not expect(
-            tuple(y.shape) == (2, *wanted), "wrong-shape",
-            f"Two images of 3 × {height} × {width} became {shown(y.shape)}, not 2 × {shown(wanted)}.",
-            hint="Padding 3 for the 7 × 7 and 1 for the 3 × 3 pooling; both have stride 2.",
-        ):  # fmt: skip
-            return
-        expect(
-            torch.equal(x, before), "input-modified", "The stem changed the image that was handed in.",
-            hint="inplace=True is safe only on a tensor that nobody else needs.",
-        )  # fmt: skip
+    if not all(_shape_holds(stem, size, expect) for size in ((224, 224), (65, 33))):
+        return
+    if not apart(stem, build(3, 16), "imagenet_stem(3, 16)", expect):
+        return
     for i, o in ((3, 16), (1, 8)):
-        stem, call = build(i, o), f"imagenet_stem({i}, {o})"
+        stem, book, call = build(i, o), imagenet_stem(i, o), f"imagenet_stem({i}, {o})"
         count, wanted = parameter_count(stem), 49 * i * o + 2 * o
         if not expect(
             count != wanted + o, "bias-before-bn",
@@ -139,7 +134,7 @@ def check_imagenet_stem(imagenet_stem_, expect):
             # In evaluation mode large inputs stay large: a ReLU with an upper end would show.
             x = (1 if train else 20) * torch.randn(3, i, 19, 22, dtype=torch.double)
             if not agrees(
-                run(stem, x, train), stem, imagenet_stem(i, o), x, train, call, expect,
+                run(stem, x, train, book), stem, book, x, train, call, expect,
                 f"With the same weights, the output of {call} differs from the book's "
                 f"in {'training' if train else 'evaluation'} mode.",
                 "7 × 7 convolution, batch norm, ReLU, 3 × 3 max-pooling, in this order.", _variants(i, o),
@@ -147,3 +142,29 @@ def check_imagenet_stem(imagenet_stem_, expect):
                 return
         if not _statistics_hold(partial(build, i, o), i, o, expect):
             return
+        if not begins_alive(build(i, o), torch.randn(3, i, 19, 22), call, expect):
+            return
+    _shape_holds(build(3, 16), (2, 7), expect)
+
+
+def _shape_holds(stem: nn.Module, size: tuple[int, int], expect) -> bool:
+    """Look at what a stem for 3 to 16 channels makes of two images of this size."""
+    x = torch.randn(2, 3, *size)
+    before = x.clone()
+    y = stem(x)
+    if not gave_a_tensor(y, "imagenet_stem(3, 16)", expect):
+        return False
+    wanted = (16, *(-(-side // 4) for side in size))
+    seen = f"Two images of {shown(x.shape[1:])} became {shown(y.shape)}, not 2 × {shown(wanted)}."
+    if y.dim() == 4 and y.shape[2:] == wanted[1:] and not expect(
+        len(y) == 2 and y.shape[1] == 16, "wrong-channels", seen,
+        hint="The convolution goes from in_channels to out_channels, as the arguments say.",
+    ):  # fmt: skip
+        return False
+    return expect(
+        tuple(y.shape) == (2, *wanted), "wrong-shape", seen,
+        hint="Padding 3 for the 7 × 7 and 1 for the 3 × 3 pooling; both have stride 2.",
+    ) and expect(
+        torch.equal(x, before), "input-modified", "The stem changed the image that was handed in.",
+        hint="inplace=True is safe only on a tensor that nobody else needs.",
+    )  # fmt: skip
