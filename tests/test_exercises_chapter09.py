@@ -209,6 +209,7 @@ WRONG = [
     ("changed_choices", keeps_its_list, "kept-from-last-call"),
     ("changed_choices", inner_last, "not-sorted"),
     ("honest_error", starting_at(10.0), "large-errors"),
+    ("honest_error", lambda val, test: min(zip(val, test, strict=True))[1], "later-of-equals"),
     ("honest_error", starting_at(100.0), "large-errors"),
     ("honest_error", lambda val, test: among(list)([round(v, 1) for v in val], test), "rounded"),
     ("honest_error", among(lambda epochs: epochs[:-1]), "last-epoch-skipped"),

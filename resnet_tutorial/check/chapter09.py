@@ -322,6 +322,7 @@ def check_honest_error(honest_error, expect):
         ([9.0, 7.014, 7.011, 8.0], [7.5, 8.0, 8.5, 9.0], "rounded"),
         ([5.0, 8.0, 6.0, 7.0], [6.5, 9.0, 7.5, 8.0], "first-epoch-skipped"),
         ([3.0, 2.0, 2.0, 4.0], [9.0, 8.0, 8.5, 7.0], "later-of-equals"),
+        ([3.0, 2.0, 2.0, 4.0], [9.0, 8.5, 8.0, 7.0], "later-of-equals"),
         ([6.0, 8.0, 7.0, 5.0], [7.5, 9.0, 8.0, 6.5], "last-epoch-skipped"),
         ([90.0, 100.0], [89.0, 99.0], "large-errors"), ([100.0], [99.0], "large-errors"),
         *((_errors(10), _errors(10), "wrong-value") for _ in range(8)),

@@ -151,9 +151,8 @@ def _gate_starts(expect, Highway, channels: int) -> bool:
         hint = "Fill the whole bias of the gate with gate_bias, and multiply x by 1 - T(x)."
         if not options and not 0 < low <= high < 1 or abs(low - 1 + due) + abs(high - 1 + due) < 1e-6:
             code, hint = "wrong-mixture", "Multiply H(x) by T(x), and x by 1 - T(x)."
-        elif not options and high - low < 1e-6 < abs(low - due):  # one number in every channel, and not the right one
-            if _gate_bias(Highway(channels, gate_bias=bias), bias):
-                code, hint = "wrong-default", "def __init__(self, channels, gate_bias=-2.0)"
+        elif not options and abs(low - due) > 1e-6 and _gate_bias(Highway(channels, gate_bias=bias), bias):
+            code, hint = "wrong-default", "def __init__(self, channels, gate_bias=-2.0)"
         if not expect(
             abs(low - due) < 1e-6 and abs(high - due) < 1e-6, code,
             f"With all kernels at zero and {'the default' if not options else 'a'} gate_bias of {bias}, "
