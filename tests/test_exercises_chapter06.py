@@ -661,6 +661,18 @@ class DetachedHeadWhole(ResNet50):
         return self.head(self.layer4(x).detach())
 
 
+class ProbabilitiesInEvaluation(ResNet50):
+    def forward(self, x):
+        y = super().forward(x)
+        return y if self.training else y.softmax(1)
+
+
+def test_a_fault_of_evaluation_mode_alone_is_told_as_one():
+    report = check.resnet50_whole(ProbabilitiesInEvaluation)
+    assert first_failure(report) == "softmax-in-head"
+    assert next(f for f in report.findings if not f.ok).message.startswith("In evaluation mode: the values")
+
+
 @wrong("resnet50_whole", "wrong-type")
 class WithoutReturn(ResNet50):
     def forward(self, x):

@@ -95,8 +95,9 @@ class _Look:
             "nn.Sequential(*blocks) runs them one after the other.",
         ):
             return False
-        new = self.network.make()
-        if not apart(made, new, self.network.call, self.expect) or not self._say(
+        with unfilled():
+            other = self.network.make()
+        if not apart(made, other, self.network.call, self.expect) or not self._say(
             all(module.training for module in made.modules()), "left-in-eval", "it comes in evaluation mode.",
             "Leave the mode to whoever uses it: no .eval() in here.",
         ):
@@ -105,7 +106,7 @@ class _Look:
         self.right = self._levelled(self.network.right())
         if not (self._counts_hold() and self._shapes_hold() and self._values_hold() and self._learns()):
             return False
-        new = materialised(new, self.network.channels)
+        new = materialised(self.network.make(), self.network.channels)
         images = self._images(4, self.network.size).to(next(new.parameters()).dtype)
         return begins_alive(new, images, self.network.call, self.expect)
 
@@ -120,7 +121,10 @@ class _Look:
                 False, "no-parameters", f"{seen}: its layers are hidden from PyTorch.",
                 "Layers must be attributes of the module, or stand in nn.Sequential or nn.ModuleList.",
             )
-        for code, message, hint, _ in sorted(self._variants(), key=self._computes_something_else):
+        alike = list(self._variants())
+        if len(alike) > 1:
+            alike.sort(key=self._computes_something_else)
+        for code, message, hint, _ in alike:
             return self._say(False, code, f"{seen}. {message[:1].upper()}{message[1:]}", hint)
         # If it cannot even run, what PyTorch says to that is nearer to the mistake than a list of shapes.
         watch = Watch()

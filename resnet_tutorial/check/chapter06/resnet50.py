@@ -92,12 +92,13 @@ def check_resnet50_whole(ResNet50_, expect):
     count = parameter_count(model)
     if count != _PARAMETERS:
         told = ready(_meta(ResNet50_, num_classes=1000, in_channels=3), (2, 3, 64, 64))
-        if not expect(
-            parameter_count(told) != _PARAMETERS, "wrong-default",
-            f"ResNet50() has {count:,} parameters, but ResNet50(num_classes=1000, in_channels=3) has {_PARAMETERS:,}, "
-            "which is right: a default is another.",
-            hint="The defaults stand in the signature: num_classes=1000, in_channels=3.",
-        ):  # fmt: skip
+        if parameter_count(told) == _PARAMETERS:
+            expect(
+                False, "wrong-default",
+                f"ResNet50() has {count:,} parameters, but ResNet50(num_classes=1000, in_channels=3) has "
+                f"{_PARAMETERS:,}, which is right: a default is another.",
+                hint="The defaults stand in the signature: num_classes=1000, in_channels=3.",
+            )  # fmt: skip
             return
     if not expect(
         count == _PARAMETERS, "wrong-parameter-count",

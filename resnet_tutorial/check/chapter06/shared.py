@@ -118,8 +118,8 @@ def trains(model: nn.Module, what: str, expect) -> bool:
     resting = [name or "the whole" for name, module in model.named_modules() if not module.training]
     return expect(
         not names, "frozen",
-        f"{what}: {len(names)} of the parameter tensors, {some(names, 2)}, are frozen: "
-        "no optimiser would train them.",
+        f"{what}: {len(names)} of the parameter tensors ({some(names, 2)}) would not be trained, because their "
+        "requires_grad is False.",
         hint="Leave requires_grad as it is; a new network is trained as a whole.",
     ) and expect(
         not resting, "left-in-eval", f"{what}: fresh from the call, {resting[0] if resting else ''} is in eval mode.",
@@ -184,6 +184,8 @@ def explain(
         if monotonic() > end:
             break
         if same(y, run(build(), x, train), tolerance):
+            if not train:
+                known_message = f"In evaluation mode: {known_message[:1].lower()}{known_message[1:]}"
             expect(False, code, known_message, known_hint)
             return
     expect(False, "wrong-value", message, hint)
