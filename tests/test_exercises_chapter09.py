@@ -199,6 +199,7 @@ WRONG = [
     ("stands_out", stands(also=lambda b: b.append(0.0)), "input-modified"),
     ("stands_out", stands(also=lambda b: b.sort(reverse=True)), "input-modified"),
     ("stands_out", by_division, "divides-by-zero"),
+    ("stands_out", stands(spread=lambda b: statistics.stdev(b) / len(b) ** 0.5), "standard-error"),
     ("stands_out", with_the_value, "value-in-the-baseline"),
     ("stands_out", lambda v, b, factor=2.0: abs(v - statistics.median(b)) > factor * statistics.stdev(b), "median"),
     ("stands_out", stands(compare=lambda d, limit: round(d, 1) > round(limit, 1)), "rounded"),

@@ -215,7 +215,7 @@ def test_right_squeeze_excitations_pass(module):
         (squeeze(into=lambda x, scale: scale), "wrong-shape"),
         (squeeze(default=4), "wrong-default"),
         (squeeze(divide=lambda c, r: round(c / r)), "rounded-up"),
-        (squeeze(into=lambda x, scale: x * scale if len(x) > 1 else x), "one-image"),
+        (squeeze(into=lambda x, scale: x * scale if len(x) > 1 else x), "batch-of-one"),
         (squeeze(into=lambda x, scale: x * scale.squeeze()[:, :, None, None]), "raised"),
         (squeeze(into=lambda x, scale: [x * scale]), "wrong-type"),
     ],

@@ -100,6 +100,7 @@ _MISTAKES = {
         lambda v, b, mean, spread, f: abs(v - mean) > (f or 2) * spread * ((len(b) - 1) / len(b)) ** 0.5,
     ),
     "variance": (lambda v, b, mean, spread, f: abs(v - mean) > (f or 2) * spread**2,),
+    "standard-error": (lambda v, b, mean, spread, f: abs(v - mean) > (f or 2) * spread / len(b) ** 0.5,),
     "value-in-the-baseline": (
         lambda v, b, mean, spread, f: abs(v - statistics.mean([*b, v])) > (f or 2) * statistics.stdev([*b, v]),
     ),
@@ -116,6 +117,7 @@ _STANDS_OUT_HINTS = {
     "one-sided": "Take abs() of the distance: a value far below stands out as well.",
     "population-spread": "The denominator of the spread is n - 1.",
     "variance": "The spread is the square root of the variance.",
+    "standard-error": "The spread is of the single values: do not divide it by the root of their number.",
     "value-in-the-baseline": "The mean and the spread are those of the baseline alone, without the value.",
     "median": "Measure the distance from the mean, not from the median.",
     "rounded": "Compare the numbers as they are; round nothing.",

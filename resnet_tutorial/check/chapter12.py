@@ -336,7 +336,7 @@ def check_squeeze_excitation(SE, expect):
             alone = block(x[:1].clone())
         if expect(
             isinstance(alone, Tensor) and alone.shape == x[:1].shape and torch.allclose(alone, y[:1], atol=1e-9),
-            "one-image", "The output for an image alone is not what it is in a batch.",
+            "batch-of-one", "The output for an image alone is not what it is in a batch.",
             hint="squeeze() without an axis takes away the batch's axis too: name the axes.",
         ):
             _reduces(expect, SE)
