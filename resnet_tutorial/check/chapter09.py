@@ -139,8 +139,8 @@ def _distances() -> list[tuple]:
             (1.99, 2.0), (-2.01, 2.0), (1.99, None), (-1.99, None), (2.01, None), (-2.01, None),
         ):  # fmt: skip
             cases.append((mean + distance * spread, baseline, factor))
-    # Mean 4, spread 2: all that is computed here is exact.
-    return [*cases, (8.0, [2.0, 4.0, 6.0], 2.0), (0.0, [2.0, 4.0, 6.0], 2.0)]
+    # Mean 4, spread 2: all that is computed here is exact. The last value is beyond all others, and near.
+    return [*cases, *((value, [2.0, 4.0, 6.0], 2.0) for value in (8.0, 0.0, 6.2))]
 
 
 @exercise(
