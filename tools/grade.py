@@ -176,7 +176,7 @@ def main() -> int:
         for ready in tqdm(as_completed(waiting), total=len(waiting), unit=" notebooks"):
             marks.append((waiting[ready], *ready.result()))
     minutes = (time.monotonic() - began) / 60
-    print(f"{len(marks)} notebooks in {minutes:.1f} minutes ({len(marks) / minutes:.0f} a minute).")
+    print(f"{len(marks)} notebooks in {minutes:.1f} minutes.")
     if not options.no_table:
         table = options.out / "marks.csv"
         feedback.write_table(table, marks)
