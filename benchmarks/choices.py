@@ -12,20 +12,21 @@ WITHOUT = {
     "16-bit numbers": 'options["precision"] = "float32"',
     "compilation": 'options["compile"] = False',
     "keeping freed memory": "prepare.keep_freed_memory = lambda: False",
-    "channels_last": "torch.channels_last = torch.contiguous_format",
+    "channels_last": "loop.crop_and_flip, late = contiguous, torch.contiguous_format",
     "one look-up for all crops": "loop.crop_and_flip = one_at_a_time",
 }
 SCRIPT = """
 import sys, torch
 from benchmarks.plain_loop import build_model, engine, some_images
 from benchmarks.turns import seconds
-from benchmarks.choices import one_at_a_time
+from benchmarks.choices import contiguous, one_at_a_time
 from resnet_tutorial.train import loop, prepare
-options = {{}}
+options, late = {{}}, torch.channels_last
 {change}
 model = build_model("cifar_resnet20", num_classes=10)
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 turn = engine(model, some_images(), device, 20, **options)
+model.to(memory_format=late)  # before the first turn compiles it
 turn()
 print(seconds(turn))
 """
@@ -39,6 +40,13 @@ def one_at_a_time(pixels, draws, padding):
 
     ones = [crop_and_flip(pixels, draws.batch(i, i + 1), padding) for i in range(len(draws.order))]
     return torch.cat(ones)
+
+
+def contiguous(pixels, draws, padding):
+    """Crop and flip into the usual order in memory: channel after channel."""
+    from resnet_tutorial.train.augment import crop_and_flip
+
+    return crop_and_flip(pixels, draws, padding).contiguous()
 
 
 def measure(repeats: int) -> dict[str, float]:
