@@ -3,6 +3,7 @@
 import builtins
 import ctypes
 import os
+import subprocess
 import sys
 import time
 
@@ -192,3 +193,37 @@ def test_copying_a_tensor_is_no_tampering():
     copy(torch.ones(2)), copy(torch.nn.ReLU())  # Python notes the class's slots at the first copy
     report = check.needs_projection(lambda i, o, s: i != o or s != 1)
     assert report.passed and not report.replaced
+
+
+TRAINING = """
+import sys
+import torch
+from resnet_tutorial import check
+from resnet_tutorial.solutions.chapter08 import train_step
+
+def trained(*args, **options):
+    weight = torch.ones(2, requires_grad=True)
+    for kind in (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam):
+        optimiser = kind([weight], lr=0.1)
+        optimiser.zero_grad()
+        weight.square().sum().backward()
+        optimiser.step()
+    print("loaded:", any(name.startswith("torch._dynamo.") for name in sys.modules))
+    return train_step(*args, **options)
+
+def compiled(model, *args, **options):
+    return train_step(torch.compile(model, backend="eager"), *args, **options)
+
+report = check.train_step(trained)
+assert report.passed and "loaded: False" in report.printed, (report, report.printed)
+report = check.train_step(compiled)
+assert report.passed, report
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+@linux
+def test_an_optimisers_step_loads_no_compiler_and_torch_compile_works_all_the_same(tmp_path):
+    environment = os.environ | {"RESNET_TUTORIAL_PROGRESS": str(tmp_path / "progress.json")}
+    run = subprocess.run([sys.executable, "-c", TRAINING], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

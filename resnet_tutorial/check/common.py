@@ -150,3 +150,40 @@ def gradients(module: nn.Module, x: Tensor, weights: Tensor) -> tuple[Tensor, li
     found = [torch.zeros_like(t) if t.grad is None else t.grad.clone() for t in (x, *module.parameters())]
     module.zero_grad()
     return found[0], found[1:]
+
+
+def begins_alive(
+    model: nn.Module, x: Tensor, call: str, expect: Callable[..., bool], only: Iterable[str] | None = None
+) -> bool:
+    """Whether each parameter of a new model moves within three steps of gradient descent.
+
+    A head or the last batch norm of each branch may begin at zero: what stands before it waits for one step.
+
+    Args:
+        model: the new model, in the dtype of x.
+        x: an input of it.
+        call: how it was made, for the message.
+        expect: takes whether it holds, a code, a message and a hint.
+        only: the names of the parameters that count; all of them, if none are given.
+    """
+    own = dict(model.train().named_parameters())
+    own = own if only is None else {name: own[name] for name in own if name in set(only)}
+    still = dict(own)
+    for _ in range(3):
+        if not still:
+            break
+        model.zero_grad()
+        y = model(x.clone())
+        (y * torch.randn_like(y)).sum().backward()
+        with torch.no_grad():
+            for name, parameter in own.items():
+                if parameter.grad is not None and parameter.grad.any():
+                    still.pop(name, None)
+                    parameter -= parameter.grad * (0.1 / parameter.grad.abs().max())
+    return expect(
+        not still, "dead-at-start",
+        f"{call}: a new one was trained for three steps, and {len(still)} of its {len(own)} parameter tensors "
+        f"({some(list(still), 3)}) did not move at all: no gradient reaches them.",
+        "Only the last batch norm of a branch may begin with a weight of zero; all others begin with one, as "
+        "nn.BatchNorm2d makes them.",
+    )  # fmt: skip

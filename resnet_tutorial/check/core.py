@@ -193,7 +193,6 @@ class Exercise:
         points: what it is worth.
         solution: ``"module:Name"`` of the book's own version.
         given: names of methods whose body the learner is given.
-        trains: whether the check takes steps of an optimiser.
     """
 
     id: str
@@ -207,7 +206,6 @@ class Exercise:
     solution: str
     given: tuple[str, ...]
     check: Callable[[Any, Expectations], None] = field(repr=False)
-    trains: bool = False
 
     def load_solution(self) -> Any:
         """Import and return the book's own version."""
@@ -225,9 +223,6 @@ class Exercise:
     def _examine(self, attempt: Any) -> Report:
         if attempt is None or attempt is Ellipsis:
             return Report(self, attempted=False, attempt=attempt)
-        if self.trains:
-            # An optimiser's first step loads this, which takes seconds: here once, not in each copy.
-            import_module("torch._dynamo")
         outcome = guard.run(lambda: self._look_at(attempt))
         result = outcome.result or {"attempted": True, "findings": [], "remarks": []}
         findings = [Finding(**finding) for finding in result["findings"]]
@@ -268,7 +263,7 @@ _LESS_MEMORY = "Look at the sizes of what you allocate: is a number of channels 
 
 def exercise(
     id: str, *, chapter: int, number: int, title: str, difficulty: int, importance: int,
-    minutes: int, points: int, solution: str, given: tuple[str, ...] = (), trains: bool = False,
+    minutes: int, points: int, solution: str, given: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Any, Expectations], None]], Exercise]:
     """Register the decorated function as the check of an exercise (fields: :class:`Exercise`).
 
@@ -279,10 +274,7 @@ def exercise(
     def register(check: Callable[[Any, Expectations], None]) -> Exercise:
         if id in _REGISTRY:
             raise ValueError(f"two exercises are called {id!r}.")
-        entry = Exercise(
-            id, chapter, number, title, difficulty, importance, minutes, points, solution, given, check,
-            trains,
-        )
+        entry = Exercise(id, chapter, number, title, difficulty, importance, minutes, points, solution, given, check)
         _REGISTRY[id] = entry
         return entry
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..models import make_layer
-from .common import by, parameter_count, some
+from .common import begins_alive, by, parameter_count, some
 from .residual import one_thread
 from .residual.plan import key
 from .residual.program import Values
@@ -292,32 +292,6 @@ def _address(parameter: nn.Parameter) -> tuple[str, int]:
     if is_lazy(parameter) or parameter.is_meta:
         return "object", id(parameter)
     return "memory", parameter.data_ptr()
-
-
-def begins_alive(model: nn.Module, x: Tensor, call: str, expect) -> bool:
-    """Whether each of a new model's parameters moves within three steps of gradient descent.
-
-    A head or the last batch norm of each branch may begin at zero: what stands before it waits for one step.
-    """
-    still, count = dict(model.train().named_parameters()), len(list(model.parameters()))
-    for _ in range(3):
-        if not still:
-            break
-        model.zero_grad()
-        y = model(x.clone())
-        (y * torch.randn_like(y)).sum().backward()
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if parameter.grad is not None and parameter.grad.any():
-                    still.pop(name, None)
-                    parameter -= parameter.grad * (0.1 / parameter.grad.abs().max())
-    return expect(
-        not still, "dead-at-start",
-        f"{call}: a new one was trained for three steps, and {len(still)} of its {count} parameter tensors "
-        f"({some(list(still), 3)}) did not move at all: no gradient reaches them.",
-        hint="Only the last batch norm of a branch may begin with a weight of zero; all others begin with one, as "
-        "nn.BatchNorm2d makes them.",
-    )  # fmt: skip
 
 
 class Shape(nn.Module):

@@ -11,7 +11,7 @@ from ...solutions.chapter06 import classifier_head
 from ..common import parameter_count
 from ..core import exercise, learners_frames
 from ..networks import Variant, apart
-from .shared import agrees, gave_a_tensor, is_module, ready, run, shown, trains
+from .shared import Trial, gave_a_tensor, is_module, ready, run, shown, trains
 
 
 class _Pooled(nn.Module):
@@ -97,9 +97,9 @@ def check_classifier_head(classifier_head_, expect):
                 torch.equal(x, before), "input-modified", "The head changed the map that was handed in.",
                 hint="Leave out operations that end in an underscore.",
             )  # fmt: skip
-            if not agrees(
-                y, head, book, x, train, call, expect,
-                f"With the same weights, the logits for {maps} differ from the book's.",
-                "The mean of each channel over the whole map, then one linear layer.", _variants(c, k),
-            ):  # fmt: skip
+            trial = Trial(
+                call, f"the logits for {maps}", "The mean of each channel over the whole map, then one linear layer.",
+                head, book, x, train, _variants(c, k),
+            )  # fmt: skip
+            if not trial.agrees(y, expect):
                 return

@@ -12,11 +12,11 @@ from ...models import make_layer
 from ..common import parameter_count
 from ..core import exercise
 from ..networks import apart
-from .shared import agrees, gave_a_tensor, is_module, run, shown, trains
+from .shared import Trial, gave_a_tensor, is_module, run, shown, trains
 
 
-def _make_probe(made: list[Any], ran: list[Any]) -> type[nn.Module]:
-    """Return a block that notes how it is built and that it runs; its expansion is 3."""
+def _make_probe(ran: list[Any]) -> type[nn.Module]:
+    """Return a block that notes how it is built, and in ``ran`` that it runs; its expansion is 3."""
 
     class Probe(nn.Module):
         expansion = 3
@@ -29,7 +29,6 @@ def _make_probe(made: list[Any], ran: list[Any]) -> type[nn.Module]:
             self.handed_shortcut = any(options.pop(k, None) is not None for k in ("downsample", "argument 4"))
             self.options = {key: value for key, value in options.items() if value is not None}
             self.weight = nn.Parameter(torch.ones(()))
-            made.append(self)
 
         def forward(self, x: Tensor) -> Tensor:
             ran.append(self)
@@ -40,95 +39,107 @@ def _make_probe(made: list[Any], ran: list[Any]) -> type[nn.Module]:
     return Probe
 
 
-def _check_construction(make_layer_, expect, in_channels, planes, blocks, options: dict) -> bool:
-    """Look at a stage's blocks one by one, through blocks that note what is asked of them."""
-    made: list[Any] = []
-    ran: list[Any] = []
-    stride = options.get("stride", 1)
-    settings = "".join(f", {key}={value!r}" for key, value in options.items())
-    call = f"make_layer(Block, {in_channels}, {planes}, blocks={blocks}{settings})"
-    stage = make_layer_(_make_probe(made, ran), in_channels, planes, blocks=blocks, **options)
-    if not is_module(stage, call, expect):
-        return False
-    y = stage(torch.randn(2, in_channels, 9, 7))
-    if not gave_a_tensor(y, f"The stage of {call}", expect):
-        return False
-    if not expect(
-        len(ran) == blocks, "wrong-block-count",
-        f"{call} makes a stage that runs {len(ran)} blocks, not {blocks}.",
-        hint="One first block and blocks - 1 others.",
-    ):  # fmt: skip
-        return False
-    different = len(set(map(id, ran)))
-    if not expect(
-        different == blocks, "shared-weights",
-        f"The stage runs {blocks} blocks, but only {different} of them are different objects: "
-        f"they share their weights.",
-        hint="[block] * n repeats one object; build a new block in each round of a loop.",
-    ):  # fmt: skip
-        return False
-    registered = set(map(id, stage.parameters()))
-    if not expect(
-        all(id(block.weight) in registered for block in ran), "not-registered",
-        "The stage runs blocks whose parameters it does not list, so no optimiser would train them.",
-        hint="Python lists do not register modules; nn.Sequential does.",
-    ):  # fmt: skip
-        return False
-    if not expect(
-        not any(block.handed_shortcut for block in ran), "downsample-handed",
-        f"In {call} a block is handed a downsample, which is not among the options.",
-        hint="block(in_channels, planes, stride, **options): the block makes its shortcut itself.",
-    ):  # fmt: skip
-        return False
-    strides, wanted = [block.asked[2] for block in ran], [stride] + [1] * (blocks - 1)
-    if strides == [1] * blocks:
-        code, hint = "stride-lost", "Hand the stride to the first block."
-    elif "stride" not in options:  # told stride=1, the same stage was right
-        call += ", without a stride,"
-        code, hint = "wrong-default", "The default stands in the signature: stride=1."
-    elif blocks > 1 and strides == [stride] * blocks:
-        code, hint = "stride-in-every-block", "Only the first block gets the stride."
-    elif strides[1:] == wanted[1:]:
-        code, hint = "stride-changed", "The first block gets the stride as it was handed in, whatever the channels."
-    else:
-        code, hint = "stride-misplaced", "The stride goes to the first block."
-    if not expect(
-        strides == wanted, code,
-        f"{call} gives its blocks the strides {strides}, not {wanted}.", hint,
-    ):  # fmt: skip
-        return False
-    out = 3 * planes
-    channels, wanted = [block.asked[0] for block in ran], [in_channels] + [out] * (blocks - 1)
-    if not expect(
-        channels == wanted, "wrong-in-channels",
-        f"The blocks were built for {channels} incoming channels, not {wanted}: "
-        f"{in_channels} enter the stage, and every block gives planes · expansion = {planes} · 3.",
-        hint="Ask block.expansion; it is 1 for a BasicBlock and 4 for a Bottleneck.",
-    ):  # fmt: skip
-        return False
-    seen = [block.asked[1] for block in ran]
-    if not expect(
-        seen == [planes] * blocks, "wrong-planes",
-        f"The blocks were built with planes {seen}, not {[planes] * blocks}.",
-        hint="Every block of a stage has the same planes.",
-    ):  # fmt: skip
-        return False
-    wanted = {key: value for key, value in options.items() if key != "stride"}
-    odd = [block.options for block in ran if block.options != wanted]
-    lost = any(key not in given for given in odd for key in wanted)
-    if not expect(
-        not odd, "options-lost" if lost else "options-changed",
-        f"In {call}, {len(odd)} of {blocks} blocks got the options {odd[0] if odd else ''}, not {wanted}.",
-        hint="Hand **options to the first block and to all others, as they are.",
-    ):  # fmt: skip
-        return False
-    sides = -(-9 // stride), -(-7 // stride)
-    wanted = 2, out, *sides
-    return expect(
-        y.shape == wanted, "wrong-shape",
-        f"The stage of {call} turned 2 × {in_channels} × 9 × 7 into {shown(y.shape)}, not {shown(wanted)}.",
-        hint="The blocks run one after the other.",
-    ) and trains(stage, f"The stage of {call}", expect)  # fmt: skip
+class _Construction:
+    """One stage of blocks that note what is asked of them, looked at block by block."""
+
+    def __init__(self, make_layer_, expect, in_channels: int, planes: int, blocks: int, options: dict) -> None:
+        self.expect, self.options = expect, options
+        self.in_channels, self.planes, self.blocks = in_channels, planes, blocks
+        self.stride = options.get("stride", 1)
+        settings = "".join(f", {key}={value!r}" for key, value in options.items())
+        self.call = f"make_layer(Block, {in_channels}, {planes}, blocks={blocks}{settings})"
+        self.ran: list[Any] = []
+        probe = _make_probe(self.ran)
+        self.stage = make_layer_(probe, in_channels, planes, blocks=blocks, **options)
+        self.out_channels = planes * probe.expansion
+
+    def holds(self) -> bool:
+        """Run the stage once and look at the blocks that ran."""
+        if not is_module(self.stage, self.call, self.expect):
+            return False
+        self.y = self.stage(torch.randn(2, self.in_channels, 9, 7))
+        return (
+            gave_a_tensor(self.y, f"The stage of {self.call}", self.expect)
+            and self._each_block_runs_once() and self._shortcut_is_left_to_the_block() and self._strides_hold()
+            and self._channels_hold() and self._options_hold() and self._shape_holds()
+            and trains(self.stage, f"The stage of {self.call}", self.expect)
+        )  # fmt: skip
+
+    def _each_block_runs_once(self) -> bool:
+        different, registered = len(set(map(id, self.ran))), set(map(id, self.stage.parameters()))
+        return self.expect(
+            len(self.ran) == self.blocks, "wrong-block-count",
+            f"{self.call} makes a stage that runs {len(self.ran)} blocks, not {self.blocks}.",
+            hint="One first block and blocks - 1 others.",
+        ) and self.expect(
+            different == self.blocks, "shared-weights",
+            f"The stage runs {self.blocks} blocks, but only {different} of them are different objects: "
+            "they share their weights.",
+            hint="[block] * n repeats one object; build a new block in each round of a loop.",
+        ) and self.expect(
+            all(id(block.weight) in registered for block in self.ran), "not-registered",
+            "The stage runs blocks whose parameters it does not list, so no optimiser would train them.",
+            hint="Python lists do not register modules; nn.Sequential does.",
+        )  # fmt: skip
+
+    def _shortcut_is_left_to_the_block(self) -> bool:
+        return self.expect(
+            not any(block.handed_shortcut for block in self.ran), "downsample-handed",
+            f"In {self.call} a block is handed a downsample, which is not among the options.",
+            hint="block(in_channels, planes, stride, **options): the block makes its shortcut itself.",
+        )
+
+    def _strides_hold(self) -> bool:
+        strides, call = [block.asked[2] for block in self.ran], self.call
+        wanted = [self.stride] + [1] * (self.blocks - 1)
+        if strides == [1] * self.blocks:
+            code, hint = "stride-lost", "Hand the stride to the first block."
+        elif "stride" not in self.options:  # told stride=1, the same stage was right
+            call += ", without a stride,"
+            code, hint = "wrong-default", "The default stands in the signature: stride=1."
+        elif self.blocks > 1 and strides == [self.stride] * self.blocks:
+            code, hint = "stride-in-every-block", "Only the first block gets the stride."
+        elif strides[1:] == wanted[1:]:
+            code, hint = "stride-changed", "The first block gets the stride as it was handed in, whatever the channels."
+        else:
+            code, hint = "stride-misplaced", "The stride goes to the first block."
+        return self.expect(
+            strides == wanted, code, f"{call} gives its blocks the strides {strides}, not {wanted}.", hint
+        )
+
+    def _channels_hold(self) -> bool:
+        channels, planes = [block.asked[0] for block in self.ran], [block.asked[1] for block in self.ran]
+        wanted = [self.in_channels] + [self.out_channels] * (self.blocks - 1)
+        return self.expect(
+            channels == wanted, "wrong-in-channels",
+            f"The blocks were built for {channels} incoming channels, not {wanted}: {self.in_channels} enter the "
+            f"stage, and every block gives planes · expansion = {self.planes} · {self.out_channels // self.planes}.",
+            hint="Ask block.expansion; it is 1 for a BasicBlock and 4 for a Bottleneck.",
+        ) and self.expect(
+            planes == [self.planes] * self.blocks, "wrong-planes",
+            f"The blocks were built with planes {planes}, not {[self.planes] * self.blocks}.",
+            hint="Every block of a stage has the same planes.",
+        )  # fmt: skip
+
+    def _options_hold(self) -> bool:
+        wanted = {key: value for key, value in self.options.items() if key != "stride"}
+        odd = [block.options for block in self.ran if block.options != wanted]
+        lost = any(key not in given for given in odd for key in wanted)
+        return self.expect(
+            not odd, "options-lost" if lost else "options-changed",
+            f"In {self.call}, {len(odd)} of {self.blocks} blocks got the options {odd[0] if odd else ''}, "
+            f"not {wanted}.",
+            hint="Hand **options to the first block and to all others, as they are.",
+        )  # fmt: skip
+
+    def _shape_holds(self) -> bool:
+        wanted = 2, self.out_channels, -(-9 // self.stride), -(-7 // self.stride)
+        return self.expect(
+            self.y.shape == wanted, "wrong-shape",
+            f"The stage of {self.call} turned 2 × {self.in_channels} × 9 × 7 into {shown(self.y.shape)}, "
+            f"not {shown(wanted)}.",
+            hint="The blocks run one after the other.",
+        )  # fmt: skip
 
 
 @exercise(
@@ -144,7 +155,7 @@ def check_make_layer(make_layer_, expect):
         ((20, 4, 2), {"stride": 1}), ((20, 4, 2), {}), ((8, 3, 9), {"stride": 2}),
         ((12, 4, 2), {"stride": 1, "flavour": "hot", "grain": 2}), ((7, 5, 1), {"stride": 3}),
     ):  # fmt: skip
-        if not _check_construction(make_layer_, expect, *sizes, options):
+        if not _Construction(make_layer_, expect, *sizes, options).holds():
             return
     cases = (
         (BasicBlock, (8, 8), {"blocks": 1}),
@@ -167,10 +178,9 @@ def check_make_layer(make_layer_, expect):
             return
         x = torch.randn(2, sizes[0], 9, 7, dtype=torch.double)
         for train in (True, False):
-            if not agrees(
-                run(mine, x, train), mine, book, x, train, call, expect,
-                f"With the same weights, the stage of {call} gives other values than the book's in "
-                f"{'training' if train else 'evaluation'} mode.",
-                "A stage is its blocks one after the other, with nothing between them.",
-            ):  # fmt: skip
+            trial = Trial(
+                call, f"the values of the stage of {call}",
+                "A stage is its blocks one after the other, with nothing between them.", mine, book, x, train,
+            )  # fmt: skip
+            if not trial.agrees(run(mine, x, train, book), expect):
                 return

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ...blocks import Bottleneck
 from ...models import make_layer
 from ...solutions.chapter06 import ResNet50, imagenet_stem
-from ..common import parameter_count
+from ..common import begins_alive, parameter_count
 from ..core import exercise
-from ..networks import Variant, apart, begins_alive, unfilled
-from .shared import explain, gave_a_tensor, is_module, ready, run, same, shown, trains
+from ..networks import Variant, apart, unfilled
+from .shared import Trial, gave_a_tensor, is_module, ready, run, same, shown, trains
 
 _PARAMETERS = 25_557_032
 
@@ -138,12 +138,11 @@ def check_resnet50_whole(ResNet50_, expect):
             return
         if not same(mine, wanted, 1e-3):
             with torch.no_grad():
-                explain(
-                    mine, model, x, train, "ResNet50()", expect, _variants(), 1e-3,
-                    f"With the same weights, the logits for an image of {shape[2]} × {shape[3]} differ from the book's "
-                    f"in {'training' if train else 'evaluation'} mode.",
+                Trial(
+                    "ResNet50()", f"the logits for an image of {shape[2]} × {shape[3]}",
                     "Stem, stage 1 to 4, head, one after the other; stages 2, 3 and 4 have stride 2.",
-                )  # fmt: skip
+                    model, _book(), x, train, _variants(), tolerance=1e-3,
+                ).explain(mine, expect)  # fmt: skip
             return
         if train:
             gradient = None

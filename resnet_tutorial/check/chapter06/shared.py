@@ -9,6 +9,7 @@ them in another form, a matrix the other way round for one, and counts by the bo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from math import prod
@@ -144,59 +145,83 @@ def _gradients(model: nn.Module, x: Tensor, train: bool, book: nn.Module) -> dic
     return dict(zip(leaves, torch.autograd.grad(mixed, list(leaves.values()), allow_unused=True), strict=True))
 
 
-def _gradients_hold(mine: nn.Module, book: nn.Module, x: Tensor, train: bool, what: str, expect) -> bool:
-    """Whether the gradients are the book's; the outputs are known to be."""
-    found = _gradients(mine, x, train, book)
-    for shape, wanted in _gradients(book, x, train, book).items():
-        if shape not in found:
-            continue
-        whose = "the input" if shape is None else f"the parameters of {shown(shape)}"
-        got = found[shape]
-        if not expect(
-            got is not None and bool(got.any()), "gradient-cut",
-            f"{what}: the values are right, but no gradient reaches {whose}.",
-            hint="Leave out .detach(), .data, .item() and torch.no_grad() in forward.",
-        ):  # fmt: skip
-            return False
-        if not expect(
-            same(got, wanted, 1e-8), "wrong-gradient",
-            f"{what}: the values are right, but the gradient of {whose} is not.",
-            hint="Leave out .detach(), .data and torch.no_grad() in forward.",
-        ):  # fmt: skip
-            return False
-    return True
+@dataclass(frozen=True)
+class Trial:
+    """One comparison: the learner's module and the book's get the same numbers, the same input and the same mode.
 
+    Attributes:
+        call: how the learner's was made, in words.
+        gives: what comes out, in words for "With the same weights, ... differ from the book's".
+        hint: what to try when no known fault explains the difference.
+        mine, book: the two modules.
+        x: the input.
+        train: whether both are in training mode.
+        variants: wrong modules to compare with, in the order in which they are tried.
+        tolerance: the largest difference, as a share of the largest value.
+    """
 
-def explain(
-    y: Tensor, model: nn.Module, x: Tensor, train: bool, what: str, expect, variants: Iterable[Variant],
-    tolerance: float, message: str, hint: str,
-) -> None:  # fmt: skip
-    """Record why the values y are wrong: chance, a known fault, or else what message and hint say."""
-    if not expect(
-        not differs_between_calls(lambda: run(model, x, train)), "random",
-        f"{what}: two calls with the same input and weights in {'training' if train else 'evaluation'} mode "
-        "give different outputs.",
-        hint="Leave out dropout and noise; nothing here is random.",
-    ):  # fmt: skip
-        return
-    end = monotonic() + SEARCH
-    for code, known_message, known_hint, build in variants:
-        if monotonic() > end:
-            break
-        if same(y, run(build(), x, train), tolerance):
-            if not train:
-                known_message = f"In evaluation mode: {known_message[:1].lower()}{known_message[1:]}"
-            expect(False, code, known_message, known_hint)
+    call: str
+    gives: str
+    hint: str
+    mine: nn.Module
+    book: nn.Module
+    x: Tensor
+    train: bool
+    variants: Iterable[Variant] = ()
+    tolerance: float = 1e-9
+
+    @property
+    def mode(self) -> str:
+        """The mode in words."""
+        return f"{'training' if self.train else 'evaluation'} mode"
+
+    def agrees(self, y: Tensor, expect) -> bool:
+        """Whether y, what the learner's module gave for x, and its gradients are the book's."""
+        if same(y, run(self.book, self.x, self.train), self.tolerance):
+            return self._gradients_hold(expect)
+        self.explain(y, expect)
+        return False
+
+    def explain(self, y: Tensor, expect) -> None:
+        """Record why the values y are wrong: chance, a known fault, or what cannot be named."""
+        if not expect(
+            not differs_between_calls(lambda: run(self.mine, self.x, self.train, self.book)), "random",
+            f"{self.call}: two calls with the same input and weights in {self.mode} give different outputs.",
+            hint="Leave out dropout and noise; nothing here is random.",
+        ):  # fmt: skip
             return
-    expect(False, "wrong-value", message, hint)
+        end = monotonic() + SEARCH
+        for code, message, hint, build in self.variants:
+            if monotonic() > end:
+                break
+            if same(y, run(build(), self.x, self.train), self.tolerance):
+                if not self.train:
+                    message = f"In evaluation mode: {message[:1].lower()}{message[1:]}"
+                expect(False, code, message, hint)
+                return
+        expect(
+            False, "wrong-value", f"With the same weights, {self.gives} differ from the book's in {self.mode}.",
+            self.hint,
+        )  # fmt: skip
 
-
-def agrees(
-    y: Tensor, mine: nn.Module, book: nn.Module, x: Tensor, train: bool, what: str, expect, message: str, hint: str,
-    variants: Iterable[Variant] = (),
-) -> bool:  # fmt: skip
-    """Whether y, what ``mine`` makes of x, and its gradients are the book's; the arguments are those of explain."""
-    if same(y, run(book, x, train), 1e-9):
-        return _gradients_hold(mine, book, x, train, what, expect)
-    explain(y, mine, x, train, what, expect, variants, 1e-9, message, hint)
-    return False
+    def _gradients_hold(self, expect) -> bool:
+        """Whether the gradients are the book's; the outputs are known to be."""
+        found = _gradients(self.mine, self.x, self.train, self.book)
+        for shape, wanted in _gradients(self.book, self.x, self.train, self.book).items():
+            if shape not in found:
+                continue
+            whose = "the input" if shape is None else f"the parameters of {shown(shape)}"
+            got = found[shape]
+            if not expect(
+                got is not None and bool(got.any()), "gradient-cut",
+                f"{self.call}: the values are right, but no gradient reaches {whose}.",
+                hint="Leave out .detach(), .data, .item() and torch.no_grad() in forward.",
+            ):  # fmt: skip
+                return False
+            if not expect(
+                same(got, wanted, 1e-8), "wrong-gradient",
+                f"{self.call}: the values are right, but the gradient of {whose} is not.",
+                hint="Leave out .detach(), .data and torch.no_grad() in forward.",
+            ):  # fmt: skip
+                return False
+        return True

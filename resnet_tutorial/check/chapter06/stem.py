@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ...solutions.chapter06 import imagenet_stem
-from ..common import parameter_count
+from ..common import begins_alive, parameter_count
 from ..core import exercise
-from ..networks import Variant, apart, begins_alive
-from .shared import agrees, by_shape, gave_a_tensor, is_module, ready, run, same, shown, trains
+from ..networks import Variant, apart
+from .shared import Trial, by_shape, gave_a_tensor, is_module, ready, run, same, shown, trains
 
 
 def _stem(i: int, o: int, **options: Any) -> nn.Module:
@@ -133,12 +133,12 @@ def check_imagenet_stem(imagenet_stem_, expect):
         for train in (True, False):
             # In evaluation mode large inputs stay large: a ReLU with an upper end would show.
             x = (1 if train else 20) * torch.randn(3, i, 19, 22, dtype=torch.double)
-            if not agrees(
-                run(stem, x, train, book), stem, book, x, train, call, expect,
-                f"With the same weights, the output of {call} differs from the book's "
-                f"in {'training' if train else 'evaluation'} mode.",
-                "7 × 7 convolution, batch norm, ReLU, 3 × 3 max-pooling, in this order.", _variants(i, o),
-            ):  # fmt: skip
+            trial = Trial(
+                call, f"the values of {call}",
+                "7 × 7 convolution, batch norm, ReLU, 3 × 3 max-pooling, in this order.",
+                stem, book, x, train, _variants(i, o),
+            )  # fmt: skip
+            if not trial.agrees(run(stem, x, train, book), expect):
                 return
         if not _statistics_hold(partial(build, i, o), i, o, expect):
             return

@@ -74,7 +74,7 @@ def _alike(one, other) -> bool:
 
 @exercise(
     "checkpoint", chapter=8, number=6, title="A checkpoint",
-    difficulty=3, importance=4, minutes=15, points=3, trains=True,
+    difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter08:Checkpoint", given=("__init__",),
 )
 def check_checkpoint(Checkpoint, expect):

@@ -15,7 +15,7 @@ from .loop_rate import sets_the_rate
 @exercise(
     "train_epochs", chapter=8, number=7, title="The whole loop",
     difficulty=3, importance=5, minutes=20, points=4,
-    solution="resnet_tutorial.solutions.chapter08:train_epochs", trains=True,
+    solution="resnet_tutorial.solutions.chapter08:train_epochs",
 )
 def check_train_epochs(train, expect):
     """Two runs with a network and an optimiser that note what is done with them, and images that have numbers."""

@@ -53,7 +53,7 @@ def _same(mine, theirs) -> bool:
 @exercise(
     "train_step", chapter=8, number=4, title="One training step",
     difficulty=2, importance=5, minutes=12, points=2,
-    solution="resnet_tutorial.solutions.chapter08:train_step", trains=True,
+    solution="resnet_tutorial.solutions.chapter08:train_step",
 )
 def check_train_step(step, expect):
     """Three steps with momentum, from old gradients, against the same three steps done right."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from resnet_tutorial.check.common import by
+from resnet_tutorial.check.common import begins_alive, by, some
 
 from .faults import cuts, faults_of
 from .look import Look
@@ -174,10 +174,9 @@ class Thorough:
         if not wrong:
             return self.look.say(True, "gradient-cut", "", "")
         where = self._place_of_the_cut(mine, theirs.detach(), direction)
-        few = ", ".join(wrong[:4]) + (" …" if len(wrong) > 4 else "")
         return self.look.say(
             False, "gradient-cut",
-            f"the output is right, but not the gradient of {few}: "
+            f"the output is right, but not the gradient of {some(wrong, 4)}: "
             + (f"it is cut off {where}." if where else "something on the way cuts or changes it."),
             hint,
         )
@@ -263,30 +262,9 @@ class Thorough:
         )
 
     def _begins_alive(self) -> bool:
-        """Train a new block for three steps: does every parameter move?
-
-        A last batch norm that begins at zero holds the branch back for one step only.
-        """
-        block = self.look.fresh().double().train()
-        own = {name: p for name, p in block.named_parameters() if name in self.roles}
-        still = set(own)
+        block = self.look.fresh().double()
         x = torch.randn(4, self.plan.in_channels, *self.look.case.size, dtype=torch.float64)
-        for _ in range(3):
-            block.zero_grad()
-            y = block(x.clone())
-            (y * torch.randn_like(y)).sum().backward()
-            with torch.no_grad():
-                for name, parameter in own.items():
-                    if parameter.grad is not None and parameter.grad.any():
-                        still.discard(name)
-                        parameter -= 0.1 * parameter.grad
-        few = ", ".join(sorted(still)[:4]) + (" …" if len(still) > 4 else "")
-        return self.look.say(
-            not still, "dead-at-start",
-            f"a new block was trained for three steps, and {len(still)} of its {len(own)} parameters did not move "
-            f"at all ({few}): no gradient reaches them.",
-            "Only the last batch norm of the branch may begin with a weight of zero; all others begin with one.",
-        )
+        return begins_alive(block, x, self.plan.call, self.look.notes.say, only=self.roles)
 
     def _survives_saving(self) -> bool:
         other = self.look.fresh().double()
@@ -331,6 +309,6 @@ def _same_gradient(one: Tensor | None, other: Tensor | None) -> bool:
 
 def _roles(roles: list[Role]) -> str:
     words = {"kernel": "the kernel", "gain": "the batch norm's weight", "shift": "the batch norm's bias"}
-    some = dict.fromkeys(f"{words[kind]} behind the {layer}" if kind != "kernel" else f"{words[kind]} of the {layer}"
-                         for layer, kind, _ in roles)
-    return ", ".join(list(some)[:3]) + (" …" if len(some) > 3 else "")
+    parts = dict.fromkeys(f"{words[kind]} behind the {layer}" if kind != "kernel" else f"{words[kind]} of the {layer}"
+                          for layer, kind, _ in roles)
+    return some(list(parts), 3)
