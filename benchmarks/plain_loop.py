@@ -6,14 +6,14 @@ transforms, float32, the usual memory order, SGD.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from benchmarks.turns import in_turns
@@ -25,7 +25,7 @@ from resnet_tutorial.train.prepare import prepare
 from resnet_tutorial.zoo import build_model
 
 # Network, its options, and how many batches of 128 make one turn.
-NETWORKS = (("cifar_resnet20", {}, 20), ("resnet18", {"stem": "cifar"}, 2))
+NETWORKS = (("cifar_resnet20", {}, 40), ("resnet18", {"stem": "cifar"}, 6))
 BATCH, WORKERS = 128, 2
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -56,23 +56,17 @@ class PilImages(Dataset):
         return self.transform(image), int(self.data.train_labels[index])
 
 
-def endless(loader: DataLoader) -> Iterator:
-    """Go through the loader again and again."""
-    while True:
-        yield from loader
-
-
 def plain(model: nn.Module, data: ImageSet, device: torch.device, steps: int) -> Callable[[], None]:
-    """Return a function that trains for `steps` batches, as the usual loop does."""
-    loader = DataLoader(PilImages(data), BATCH, shuffle=True, num_workers=WORKERS, drop_last=True,
+    """Return a function that trains for one epoch of `steps` batches, as the usual loop does."""
+    # An epoch is a turn: no worker prepares images beyond its end, while the other way has its turn.
+    images = RandomSampler(range(len(data.train_labels)), num_samples=steps * BATCH)
+    loader = DataLoader(PilImages(data), BATCH, sampler=images, num_workers=WORKERS,
                         pin_memory=device.type == "cuda", persistent_workers=True)  # fmt: skip
-    batches = endless(loader)
     model.to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
 
     def turn() -> None:
-        for _ in range(steps):
-            images, labels = next(batches)
+        for images, labels in loader:
             images, labels = images.to(device), labels.to(device)
             optimizer.zero_grad()
             loss = F.cross_entropy(model(images), labels)

@@ -38,10 +38,10 @@ def projection(in_channels: int, out_channels: int, stride: int = 1) -> nn.Seque
 
 
 def needs_projection(in_channels: int, out_channels: int, stride: int) -> bool:
-    """Tell whether a block changes its input's shape, so that ``x`` cannot be added as it is.
+    """Tell whether a block changes its input's shape, so that ``x`` cannot be added.
 
-    Both conditions matter: the first stage of a bottleneck network goes from 64 to 256
-    channels at stride 1.
+    Both conditions matter: the first stage of a bottleneck network goes from 64 to
+    256 channels at stride 1.
     """
     return stride != 1 or in_channels != out_channels
 
@@ -49,14 +49,15 @@ def needs_projection(in_channels: int, out_channels: int, stride: int) -> bool:
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and ResNet-34.
 
-    Shapes: ``(N, in_channels, H, W)`` to ``(N, planes, ceil(H / stride), ceil(W / stride))``.
+    Shapes: ``(N, in_channels, H, W)`` to
+    ``(N, planes, ceil(H / stride), ceil(W / stride))``.
 
     Args:
         in_channels: channels of the input.
         planes: channels of both convolutions and of the output.
         stride: of the first convolution and of the shortcut.
-        downsample: the shortcut; ``None`` lets the block choose: the identity where the shapes
-            agree, a projection (1x1 convolution and batch norm) where they do not.
+        downsample: the shortcut; ``None`` lets the block choose: the identity where
+            the shapes agree, a projection (1x1 convolution and batch norm) where not.
 
     Raises:
         ValueError: if a size is not a positive integer.
@@ -65,7 +66,8 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     def __init__(
-        self, in_channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None
+        self, in_channels: int, planes: int, stride: int = 1,
+        downsample: nn.Module | None = None,
     ) -> None:
         super().__init__()
         require_sizes(in_channels=in_channels, planes=planes, stride=stride)
@@ -85,18 +87,20 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 reduce, 3x3, 1x1 expand, and a shortcut: the block of ResNet-50 and of ResNeXt.
+    """1x1 reduce, 3x3, 1x1 expand, a shortcut: the block of ResNet-50 and ResNeXt.
 
-    Shapes: ``(N, in_channels, H, W)`` to ``(N, 4 planes, ceil(H / stride), ceil(W / stride))``.
+    Shapes: ``(N, in_channels, H, W)`` to
+    ``(N, 4 planes, ceil(H / stride), ceil(W / stride))``.
 
     Args:
         in_channels: channels of the input.
         planes: a quarter of the output's channels.
         stride: of the block; which convolution carries it, ``version`` says.
-        downsample: the shortcut; ``None`` lets the block choose, as in :class:`BasicBlock`.
+        downsample: the shortcut; ``None`` lets the block choose, as in BasicBlock.
         groups: cardinality, the number of groups of the 3x3 convolution (1: ResNet).
         base_width: channels of a group at ``planes=64``; scales with ``planes``.
-        version: ``"v1.5"`` strides in the 3x3 (torchvision), ``"v1"`` in the first 1x1 (the paper).
+        version: ``"v1.5"`` strides in the 3x3 (torchvision), ``"v1"`` in the first
+            1x1 (the paper).
 
     Raises:
         ValueError: if a size is not a positive integer or the version is unknown.
@@ -135,21 +139,24 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (N, in_channels, H, W)
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = F.relu(self.bn1(self.conv1(x)))  # (N, width, H, W); v1: (N, width, H/s, W/s)
+        out = F.relu(self.bn1(self.conv1(x)))  # (N, width, H, W); v1: H/s, W/s
         out = F.relu(self.bn2(self.conv2(out)))  # (N, width, H/s, W/s)
         out = self.bn3(self.conv3(out))  # (N, 4 planes, H/s, W/s)
         return F.relu(out + shortcut)
 
 
 class ConvBlock(nn.Module):
-    """A bottleneck with a projection shortcut: the "Conv block", which changes the shape.
+    """A bottleneck with a projection shortcut: the "Conv block" that changes shapes.
 
-    Shapes: ``(N, in_channels, H, W)`` to ``(N, 4 mid_channels, ceil(H / s), ceil(W / s))``.
-    The name comes from an early Keras implementation; the paper says "projection shortcut".
+    Shapes: ``(N, in_channels, H, W)`` to
+    ``(N, 4 mid_channels, ceil(H / stride), ceil(W / stride))``.
+    The name comes from an early Keras implementation; the paper says "projection
+    shortcut".
 
     Args:
         in_channels: channels of the input.
-        mid_channels: channels of the 1x1 and of the 3x3; the output has four times as many.
+        mid_channels: channels of the 1x1 and of the 3x3; the output has four times
+            as many.
         stride: of the 3x3 and of the projection; 2 by default, 1 in the first stage.
 
     Raises:
@@ -175,7 +182,7 @@ class ConvBlock(nn.Module):
 
 
 class IdentityBlock(nn.Module):
-    """A bottleneck that adds ``x`` itself: the "Identity block", which can be chained.
+    """A bottleneck that adds ``x`` itself: the "Identity block", to be chained.
 
     Shapes: ``(N, channels, H, W)`` to the same.
 

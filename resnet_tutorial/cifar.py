@@ -22,9 +22,10 @@ SHORTCUTS = ("A", "B", "C")
 
 
 class ZeroPadShortcut(nn.Module):
-    """Option A: keep every ``stride``-th pixel and append channels of zeros; no parameters.
+    """Option A: every ``stride``-th pixel, and channels of zeros; no parameters.
 
-    Shapes: ``(N, in_channels, H, W)`` to ``(N, out_channels, ceil(H / stride), ceil(W / stride))``.
+    Shapes: ``(N, in_channels, H, W)`` to
+    ``(N, out_channels, ceil(H / stride), ceil(W / stride))``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -63,7 +64,7 @@ class CifarBlock(BasicBlock):
 
 
 class PlainBlock(nn.Module):
-    """The two convolutions of a :class:`BasicBlock` and no shortcut: the paper's control."""
+    """The two convolutions of a BasicBlock and no shortcut: the paper's control."""
 
     expansion = 1
 

@@ -33,9 +33,10 @@ def make_stem(in_channels: int, out_channels: int, stem: str) -> tuple[nn.Conv2d
 def make_layer(
     block, in_channels: int, planes: int, blocks: int, stride: int = 1, **options
 ) -> nn.Sequential:
-    """Return one stage: ``blocks`` blocks, of which only the first may change the shape.
+    """Return one stage: ``blocks`` blocks, of which only the first may change shapes.
 
-    Shapes: ``(N, in_channels, H, W)`` to ``(N, planes * block.expansion, H / stride, W / stride)``.
+    Shapes: ``(N, in_channels, H, W)`` to
+    ``(N, planes * block.expansion, H / stride, W / stride)``.
 
     Args:
         block: a class called as ``block(in_channels, planes, stride, **options)``.

@@ -32,12 +32,13 @@ def require_groups(in_channels: int, out_channels: int, groups: int) -> None:
 def conv_output_size(
     size: int, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> int:
-    """Return the side length that a convolution or a pooling gives for one of length ``size``.
+    """Return the side length, in pixels, that a convolution or a pooling gives.
 
-    ``floor((size + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1``, all in pixels.
+    ``floor((size + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1``
+    for an input of side length ``size``.
 
     Raises:
-        ValueError: if an argument is out of range, or if the kernel does not fit once.
+        ValueError: if an argument is out of range, or the kernel does not fit once.
     """
     require_sizes(size=size, kernel_size=kernel_size, stride=stride, dilation=dilation)
     if isinstance(padding, bool) or not isinstance(padding, Integral) or padding < 0:
@@ -52,12 +53,14 @@ def conv_output_size(
 
 
 def conv_params(
-    in_channels: int, out_channels: int, kernel_size: int, groups: int = 1, bias: bool = False
+    in_channels: int, out_channels: int, kernel_size: int, groups: int = 1,
+    bias: bool = False,
 ) -> int:
     """Return the number of weights (and biases) of a square convolution.
 
     Raises:
-        ValueError: if a size is not positive or ``groups`` does not divide the channels.
+        ValueError: if a size is not positive, or ``groups`` does not divide the
+            channels.
     """
     require_sizes(kernel_size=kernel_size)
     require_groups(in_channels, out_channels, groups)

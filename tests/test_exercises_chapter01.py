@@ -189,6 +189,13 @@ def test_each_fault_is_told_once_and_an_exception_says_of_which_call():
     assert str(check.copying_conv(copying(bias=True))).count("[bias]") == 1
     assert "blocks_per_stage(1202) was called" in str(check.blocks_per_stage(refusing(1202)))
     assert "another batch" not in str(check.gradient_norms(norms(kinds=nn.BatchNorm2d)))
+    assert "For a model that holds gradients of another batch, it gave" in str(check.gradient_norms(clears_too_late))
+
+
+def test_what_the_text_asks_for_has_a_tick():
+    assert "other depths are refused" in check.blocks_per_stage(by_divmod).holds()
+    ticks = {"gradients from before do not count", "one number for each convolution", "the mode is kept"}
+    assert ticks <= set(check.gradient_norms(norms()).holds())
 
 
 def blank(*args, **kwargs):

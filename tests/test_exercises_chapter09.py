@@ -243,6 +243,10 @@ def test_wrong_answers_are_named(name, answer, code):
         assert not report.passed and first_fault(report) == code, report
 
 
+def test_the_refusal_of_too_few_values_has_one_tick():
+    assert check.mean_and_spread(with_statistics).holds().count("fewer than two values are refused") == 1
+
+
 def blank(*args, **kwargs):
     # YOUR CODE HERE
     raise NotImplementedError()

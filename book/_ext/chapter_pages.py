@@ -70,10 +70,27 @@ def metadata_html(entry) -> str:
 
 
 def frame_exercises(app: Sphinx, doctree: nodes.document) -> None:
-    """`doctree-read`: mark the sections that are exercises, so that the style can draw a card."""
-    for line in doctree.findall(nodes.raw):
-        if line.get("exercise") and isinstance(line.parent, nodes.section):
-            line.parent["classes"].append("exercise")
+    """`doctree-read`: mark the sections that are exercises, so that the style can draw a card.
+
+    The card ends with the cell of the check: what the chapter goes on with stands behind the section.
+    """
+    for line in list(doctree.findall(nodes.raw)):
+        section = line.parent
+        if not (line.get("exercise") and isinstance(section, nodes.section)):
+            continue
+        section["classes"].append("exercise")
+        call = f"check.{line['exercise']}("
+        ends = [i for i, child in enumerate(section.children) if _is_cell_with(child, call)]
+        after = section.children[ends[0] + 1 :] if ends else []
+        for child in after:
+            section.remove(child)
+        place = section.parent.index(section) + 1
+        section.parent[place:place] = after
+
+
+def _is_cell_with(node: nodes.Node, text: str) -> bool:
+    """Whether a node is a code cell whose source has this text in it."""
+    return isinstance(node, nodes.container) and any(text in code.astext() for code in node.findall(nodes.literal_block))
 
 
 def open_fold(translator, node: HideCodeCellNode) -> None:

@@ -38,16 +38,17 @@ def check_blocks_per_stage(blocks_per_stage, expect):
         ):
             return
     for depth in (18, 21, 2, 0, -4):
+        found, refused = None, False
         try:
             found = blocks_per_stage(depth)
         except ValueError:
-            continue
-        expect(
-            False, "accepts-wrong-depth",
+            refused = True
+        if not expect(
+            refused, "accepts-wrong-depth",
             f"For depth {depth}, which is not 6n+2 with n of 1 or more, the function returned {described(found)}.",
             hint="Raise ValueError when depth - 2 is not a multiple of 6, or leaves no block.",
-        )
-        return
+        ):
+            return
 
 
 @exercise(
@@ -158,7 +159,7 @@ def check_gradient_norms(gradient_norms, expect):
         others = {code: torch.stack([t.double().norm() for t in all]) for code, all in others.items()}
         others["mode-changed"] = torch.tensor(solutions.gradient_norms(other_mode, x, labels), dtype=torch.float64)
         modes, words = _modes(model), {True: "training mode", False: "evaluation mode"}
-        for call in ("of a model with gradients of another batch", "a second time"):
+        for call in ("For a model that holds gradients of another batch", "Called a second time"):
             answer = gradient_norms(model, x, labels)
             if not expect(
                 _modes(model) == modes, "mode-changed",
@@ -188,10 +189,10 @@ def check_gradient_norms(gradient_norms, expect):
             off = (found - right).abs() / right
             place = int(torch.nan_to_num(off, nan=torch.inf).argmax())
             code = _norm_fault(found, right, others)
-            if code == "wrong-value" and call == "a second time":
+            if code == "wrong-value" and call == "Called a second time":
                 code = "gradients-accumulate"
             seen, due = unlike(found[place].item(), right[place].item())
-            asked = f"Called {call}" if code == "gradients-accumulate" else f"For a model in {words[model.training]}"
+            asked = call if code == "gradients-accumulate" else f"For a model in {words[model.training]}"
             if not expect(
                 torch.allclose(found, right, rtol=1e-3), code,
                 f"{asked}, it gave {seen} for convolution {place + 1} of {len(right)}; the norm is {due}.",

@@ -74,17 +74,18 @@ def check_mean_and_spread(mean_and_spread, expect):
         ):
             return
     for values, words, code in (([7.0], "One value alone", "accepts-one-value"), ([], "No value", "accepts-no-value")):
+        refused = False
         try:
             outcome = f"gave {described(mean_and_spread(values))}"
         except ValueError:
-            continue
+            outcome, refused = "was refused", True
         except (ZeroDivisionError, IndexError) as error:
             outcome, code = f"raised {type(error).__name__}, not ValueError", "wrong-error"
-        expect(
-            False, code, f"{words} {outcome}; it has no spread.",
+        if not expect(
+            refused, code, f"{words} {outcome}; it has no spread.",
             hint="Raise ValueError for fewer than two values, before anything is computed.",
-        )  # fmt: skip
-        return
+        ):
+            return
 
 
 def _rounded(digits: int, value, baseline, mean, spread, factor) -> bool:

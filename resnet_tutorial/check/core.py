@@ -160,7 +160,7 @@ class Report:
             + "</li>"
             for f in self._failures()
         )
-        marks = "".join(f'<li style="{_ITEM}"><span style="{_TICK}">✓</span> {escape(w)}</li>' for w in self.holds())
+        marks = "".join(f'<li style="{_ITEM}"><b class="check-tick">✓</b> {escape(w)}</li>' for w in self.holds())
         right = "Right" if self.passed else "What holds"
         return (
             f'<div class="check-report check-{state}" '
@@ -176,7 +176,6 @@ class Report:
 # Written into each element: a notebook has no style sheet of the book's.
 _LIST = "list-style:none;padding:0;margin:.5em 0 0;display:flex;flex-wrap:wrap;gap:0 1.2em;font-size:.9em"
 _ITEM = "margin:0;padding-left:1.1em;text-indent:-1.1em"
-_TICK = "color:#1b7f5c;font-weight:bold"
 
 
 @dataclass(frozen=True)

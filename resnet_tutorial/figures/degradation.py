@@ -71,19 +71,20 @@ def published_depth_errors() -> Drawing:
 @styled
 def norms_by_layer(
     curves: Mapping[str, Sequence[float]], ylabel: str, alt: str, caption: str,
-    xlabel: str = "convolution, from the image to the classifier",
+    xlabel: str = "convolution, from the image to the classifier", scale: str = "log",
 ) -> Drawing:
-    """Draw one number a layer for several networks, on a logarithmic axis.
+    """Draw one number a layer for several networks.
 
     Args:
         curves: network's name -> values from the first layer to the last; zeros are left out.
         ylabel, alt, caption, xlabel: of the figure.
+        scale: of the upright axis, "log" or "linear".
     """
     figure, ax = new_figure(6.8, 3.0)
     for colour, (name, values) in zip(LINES, curves.items(), strict=False):
         places = [i for i, value in enumerate(values) if value > 0]
         ax.plot([i + 1 for i in places], [values[i] for i in places], ".-", color=colour, label=name, markersize=5)
-    ax.set_yscale("log")
+    ax.set_yscale(scale)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.legend(fontsize=9)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def blocks_per_stage(depth: int) -> int:
-    """Return n for a CIFAR network of 6n + 2 layers; raise ValueError for any other depth."""
+    """Return n for a depth of 6n + 2 layers; raise ValueError for any other depth."""
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(f"depth must be 6n+2, such as 20, 32 or 56, not {depth}.")
     return (depth - 2) // 6
@@ -30,7 +30,8 @@ def copying_conv(channels: int) -> nn.Conv2d:
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
     """Return the norm of the loss's gradient for each convolution's weight, in order.
 
-    images (N, 3, H, W), labels (N,); the loss is the cross entropy.
+    images (N, 3, H, W), labels (N,); the loss is the cross entropy of this batch.
+    Gradients that the model holds already do not count.
     """
     model.zero_grad()
     F.cross_entropy(model(images), labels).backward()
@@ -42,8 +43,8 @@ def diagnose(shallow: tuple[float, float], deep: tuple[float, float]) -> str:
     """Say what happened when a network was made deeper.
 
     shallow and deep are (training error, test error) in per cent.
-    Returns "degradation" if the deep network's training error is higher, "overfitting" if its
-    training error is not higher and its test error is, else "improvement".
+    Returns "degradation" if the deep network's training error is higher,
+    "overfitting" if it is not, and the test error is, else "improvement".
     """
     if deep[0] > shallow[0]:
         return "degradation"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def count_layers() -> tuple[int, int]:
-    """Return the number in the network's name, and how many convolutions it holds in all."""
+    """Return the number in the network's name, and how many convolutions it holds."""
     blocks = 3 + 8 + 36 + 3
     projections = 3  # the first blocks of stages 2, 3 and 4; stage 1 keeps 64 channels and the size
     layers = 1 + 2 * blocks + 1

@@ -7,7 +7,9 @@ from torch import nn
 from ..blocks import ConvBlock, IdentityBlock
 
 
-def make_stage(in_channels: int, mid_channels: int, blocks: int, stride: int = 2) -> nn.Sequential:
+def make_stage(
+    in_channels: int, mid_channels: int, blocks: int, stride: int = 2
+) -> nn.Sequential:
     """Return a stage: one Conv block, then ``blocks - 1`` Identity blocks.
 
     Shapes: (N, in_channels, H, W) to (N, 4 mid_channels, H / stride, W / stride).

@@ -37,7 +37,7 @@ def grouped_conv(
 
 
 def bottleneck_width(planes: int, groups: int = 1, base_width: int = 64) -> int:
-    """Return the channels of a bottleneck's 3x3 convolution, over all groups together.
+    """Return the channels of a bottleneck's 3x3 convolution, of all groups together.
 
     Args:
         planes: a quarter of the block's output channels; 64 in the first stage.

@@ -34,8 +34,10 @@ def random_crops(padded: Tensor, size: int) -> Tensor:
     return padded[image, channel, rows, columns]  # the four indices broadcast
 
 
-def smoothed_cross_entropy(scores: Tensor, labels: Tensor, smoothing: float = 0.1) -> Tensor:
-    """Return the mean cross-entropy against targets of which a share is spread over all classes.
+def smoothed_cross_entropy(
+    scores: Tensor, labels: Tensor, smoothing: float = 0.1
+) -> Tensor:
+    """Return the mean cross-entropy; a share of each target is spread evenly.
 
     Args:
         scores: the network's logits, shape (N, classes).
@@ -51,8 +53,8 @@ def smoothed_cross_entropy(scores: Tensor, labels: Tensor, smoothing: float = 0.
 def one_cycle(step: int, steps: int, rising: int, peak: float) -> float:
     """Return the learning rate of step number `step` (from 0) of `steps`.
 
-    It rises in a straight line over the first `rising` steps, stands at `peak` in step number
-    `rising`, and falls from there along half a cosine.
+    It rises in a straight line over the first `rising` steps, is at `peak` in step
+    number `rising`, and falls from there along half a cosine.
     """
     if step < rising:
         return peak * (step + 1) / (rising + 1)
@@ -63,7 +65,7 @@ def one_cycle(step: int, steps: int, rising: int, peak: float) -> float:
 def train_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor
 ) -> float:
-    """Take one step of gradient descent on one batch, and return the batch's mean loss."""
+    """Take one step of gradient descent on a batch, and return its mean loss."""
     model.train()
     loss = F.cross_entropy(model(images), labels)
     optimizer.zero_grad()
@@ -77,8 +79,8 @@ def error_percent(
 ) -> float:
     """Return how many per cent of the images the network classifies wrongly.
 
-    The network sees at most `batch_size` images at a time, and is afterwards in the mode, train or
-    eval, in which it came.
+    The network sees at most `batch_size` images at a time, and is afterwards in the
+    mode, train or eval, in which it came.
     """
     was_training = model.training
     model.eval()

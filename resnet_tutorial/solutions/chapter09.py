@@ -3,7 +3,7 @@ from __future__ import annotations
 
 
 def mean_and_spread(values: list[float]) -> tuple[float, float]:
-    """Return mean and standard deviation of a few measurements (n - 1 in the denominator)."""
+    """Return mean and standard deviation of a list (n - 1 in the denominator)."""
     if len(values) < 2:
         raise ValueError("a spread needs two values or more.")
     mean = sum(values) / len(values)
@@ -12,7 +12,7 @@ def mean_and_spread(values: list[float]) -> tuple[float, float]:
 
 
 def stands_out(value: float, baseline: list[float], factor: float = 2.0) -> bool:
-    """Tell whether value lies more than factor standard deviations from the baseline's mean."""
+    """Tell whether value is more than factor spreads from the baseline's mean."""
     mean = sum(baseline) / len(baseline)
     variance = sum((each - mean) ** 2 for each in baseline) / (len(baseline) - 1)
     return abs(value - mean) > factor * variance**0.5
@@ -35,6 +35,9 @@ def changed_choices(first: dict, second: dict, prefix: str = "") -> list[str]:
 
 
 def honest_error(val_errors: list[float], test_errors: list[float]) -> float:
-    """Return the test error at the epoch with the lowest validation error (the first of equals)."""
+    """Return the test error at the epoch with the lowest validation error.
+
+    Of epochs with equal validation errors the first counts.
+    """
     best = min(range(len(val_errors)), key=lambda epoch: val_errors[epoch])
     return test_errors[best]

@@ -21,9 +21,9 @@ def output_of(model: nn.Module, module: nn.Module, x: Tensor) -> Tensor:
 def grad_cam(features: Tensor, gradients: Tensor) -> Tensor:
     """Return Grad-CAM's map: where the features speak for the class.
 
-    features and gradients (N, C, H, W): a layer's output, and the gradient of the class's logit
-    with respect to it. Returns (N, H, W), not negative, with a maximum of 1 in each image
-    (an image in which nothing speaks for the class is all zero).
+    features and gradients (N, C, H, W): a layer's output, and the gradient of the
+    class's logit with respect to it. Returns (N, H, W), not negative, with a maximum
+    of 1 in each image (an image in which nothing speaks for the class is all zero).
     """
     weights = gradients.mean(dim=(2, 3), keepdim=True)
     maps = F.relu((weights * features).sum(dim=1))
@@ -32,13 +32,13 @@ def grad_cam(features: Tensor, gradients: Tensor) -> Tensor:
 
 
 def freeze_all_but_head(model: nn.Module) -> list[nn.Parameter]:
-    """Switch off the gradients of everything but model.fc; return the parameters left to train."""
+    """Switch off all gradients but those of model.fc; return its parameters."""
     model.requires_grad_(False)
     model.fc.requires_grad_(True)
     return list(model.fc.parameters())
 
 
 def replace_head(model: nn.Module, num_classes: int) -> nn.Module:
-    """Give model a fresh classifier model.fc for num_classes classes, and return model."""
+    """Give model a fresh classifier model.fc of num_classes classes; return model."""
     model.fc = nn.Linear(model.fc.in_features, num_classes)
     return model

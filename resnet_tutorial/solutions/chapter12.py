@@ -44,7 +44,7 @@ class DenseLayer(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale each channel by a number in (0, 1) that is computed from all channels' means.
+    """Scale each channel by a number in (0, 1), computed from all channels' means.
 
     Shapes: (N, channels, H, W) to the same.
     """
@@ -61,9 +61,10 @@ class SqueezeExcitation(nn.Module):
 
 
 class AveragingShortcut(nn.Module):
-    """ResNet-D's projection: average, then a 1x1 convolution at stride 1, then batch norm.
+    """ResNet-D's projection: average, then a 1x1 convolution of stride 1, batch norm.
 
-    Shapes: (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
+    Shapes: (N, in_channels, H, W) to
+    (N, out_channels, ceil(H / stride), ceil(W / stride)).
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 2) -> None:
