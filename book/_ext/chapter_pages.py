@@ -90,7 +90,9 @@ def frame_exercises(app: Sphinx, doctree: nodes.document) -> None:
 
 def _is_cell_with(node: nodes.Node, text: str) -> bool:
     """Whether a node is a code cell whose source has this text in it."""
-    return isinstance(node, nodes.container) and any(text in code.astext() for code in node.findall(nodes.literal_block))
+    if not isinstance(node, nodes.container):
+        return False
+    return any(text in code.astext() for code in node.findall(nodes.literal_block))
 
 
 def open_fold(translator, node: HideCodeCellNode) -> None:
