@@ -38,8 +38,9 @@ book: $(READY)  ## build the executed HTML book in _build/html
 test: book  ## build the book and run every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-colab: $(COLAB_READY)  ## train every network and run every student notebook under Colab's own versions
+test-colab: $(READY) $(COLAB_READY)  ## train every network, show every widget and run every notebook under Colab's versions
 	@$(COLAB_BIN)/python tools/train_all.py
+	@$(BIN)/python tools/live_widgets.py --python $(COLAB_BIN)/python --classic
 	@$(COLAB_BIN)/python tools/run_notebook.py --jobs 2 notebooks/*.ipynb
 
 notebooks: $(READY)  ## write notebooks/ anew from book/

@@ -41,7 +41,7 @@ _PUBLIC = {
     "train": ("fit", "evaluate"),
 }
 # sub-packages that are public as a whole
-_MODULES = ("check", "data", "figures", "shapes")
+_MODULES = ("check", "data", "figures", "shapes", "widgets")
 
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

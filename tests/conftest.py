@@ -57,6 +57,17 @@ def html() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless browser."""
+    import browser
+
+    if browser.find() is None:
+        pytest.skip(browser.ADVICE)
+    with browser.chromium() as running:
+        yield running
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no worker waits for one notebook at the end."""
     items.sort(key=lambda item: item.get_closest_marker("notebooks") is None)

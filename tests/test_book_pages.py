@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import http.server
 import re
 import threading
@@ -10,12 +11,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
-import browser
 import pytest
 import yaml
 from chapter_source import CHAPTER_NAME
 from conftest import ROOT
 from repository import repository
+from widget_help import violations
 
 pytestmark = pytest.mark.book
 
@@ -167,14 +168,6 @@ def address(html):
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    if browser.find() is None:
-        pytest.skip(browser.ADVICE)
-    with browser.chromium() as running:
-        yield running
-
-
 @pytest.mark.parametrize("document", PAGES)
 def test_a_page_opens_without_a_complaint(chromium, address, document):
     complaints: list[str] = []
@@ -204,6 +197,36 @@ def test_a_page_opens_without_a_complaint(chromium, address, document):
         page.close()
     assert complaints == []
     assert width > 0 and wide <= 0, f"on a phone the page is {wide} px wider than the screen"
+
+
+WITH_WIDGETS = ("01", "02", "03", "04", "05", "06", "07", "08", "09")
+
+
+def test_widgets_are_where_they_answer_a_question_and_weigh_little(html):
+    """Script and data of one page's widgets: at most 150 kB as they travel."""
+    for number in WITH_WIDGETS:
+        (page,) = (html / "book").glob(f"{number}_*.html")
+        text = page.read_text(encoding="utf-8")
+        outputs = re.findall(r'<div class="book-widget".*?</div>', text, re.DOTALL)
+        scripts = re.findall(r'src="../_static/(widgets/\w+\.js)', text)
+        assert outputs and scripts[-1] == "widgets/host.js", page.name
+        texts = [(html / "_static" / script).read_text(encoding="utf-8") for script in scripts]
+        assert len(gzip.compress("".join(outputs + texts).encode())) <= 150_000, page.name
+
+
+@pytest.mark.parametrize("number", WITH_WIDGETS)
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_widgets_wake_on_their_pages_and_are_accessible(chromium, address, html, number, look):
+    (path,) = (html / "book").glob(f"{number}_*.html")
+    page = chromium.new_page(color_scheme=look)
+    page.add_init_script(f"localStorage.setItem('mode', '{look}'); localStorage.setItem('theme', '{look}')")
+    try:
+        page.goto(f"{address}/book/{path.name}", wait_until="networkidle")
+        widgets = page.locator(".book-widget").count()
+        assert page.locator(".book-widget > section.rw").count() == widgets > 0
+        assert violations(page) == []
+    finally:
+        page.close()
 
 
 def test_the_first_page_leads_to_the_book(chromium, address):

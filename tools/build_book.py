@@ -74,6 +74,8 @@ def execute(times: Path | None, notebook: NotebookNode, **options) -> ExecutionR
     result = single_nb_execution(
         notebook, record_timing=True, extra_arguments=["--log-level=ERROR"], **options
     )
+    # Here the kernel left a copy of every widget's script; book/_ext/page_widgets.py has them as files.
+    notebook.metadata.pop("widgets", None)
     found = []
     for cell in notebook.cells:
         # The cache compares the cells' metadata with the chapter's: nothing may stay there.
