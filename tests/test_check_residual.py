@@ -3,6 +3,7 @@
 ``block`` writes a basic block or a bottleneck as a learner might; each case changes one thing in it.
 """
 
+import inspect
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resnet_tutorial import check
+from resnet_tutorial import BasicBlock, Bottleneck, check
 
 OPTIONS = {
     "act": F.relu, "last": F.relu, "norm": nn.BatchNorm2d, "short_norm": None, "conv": {}, "end": lambda f: f,
@@ -908,3 +909,42 @@ class KeepsItHidden(PathsOf):
 def test_wrong_blocks_of_resnext_do_not_pass(block, code):
     found = codes(check.resnext_block(block))
     assert found and (code is None or found[0] == code)
+
+
+# --- where in the learner's code ---
+
+
+class ReluTooEarly(BasicBlock):
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(out) + shortcut  # here
+
+
+class ReluBeforeNorm(Bottleneck):
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(F.relu(self.conv2(out)))  # here
+        return F.relu(self.bn3(self.conv3(out)) + shortcut)
+
+
+class NoStrideOnTheShortcut(BasicBlock):
+    def __init__(self, in_channels, planes, stride=1, downsample=None):
+        super().__init__(in_channels, planes, stride, downsample)
+        if stride > 1 and downsample is None:
+            self.downsample[0].stride = (1, 1)
+
+
+@pytest.mark.parametrize(("check_it", "block"), [(check.basic_block, ReluTooEarly), (check.bottleneck, ReluBeforeNorm)])
+def test_the_report_says_in_which_line(check_it, block):
+    source, first = inspect.getsourcelines(block)
+    (number,) = [first + n for n, line in enumerate(source) if "# here" in line]
+    message = next(finding.message for finding in check_it(block).findings if not finding.ok)
+    assert f"line {number}: {source[number - first].strip()}" in message
+
+
+def test_where_two_shapes_do_not_fit_their_line_is_named():
+    report = check.basic_block(NoStrideOnTheShortcut)
+    message = next(finding.message for finding in report.findings if not finding.ok)
+    assert "Branch and shortcut meet as" in message and ", in line" not in message  # the package's own line is nobody's

@@ -12,6 +12,7 @@ import linecache
 import os
 import pkgutil
 import re
+import sys
 import textwrap
 import traceback
 from collections.abc import Callable
@@ -296,12 +297,28 @@ def catalog() -> dict[str, Exercise]:
 
 def learners_frames(error: BaseException) -> list[traceback.FrameSummary]:
     """Return the frames outside this package and outside installed libraries, the innermost last."""
-    frames = []
-    for frame in traceback.extract_tb(error.__traceback__):
-        inside = frame.filename.startswith(str(_PACKAGE)) and "solutions" not in frame.filename
-        if not inside and "site-packages" not in frame.filename and "importlib" not in frame.filename:
-            frames.append(frame)
-    return frames
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if is_learners(frame.filename)]
+
+
+def is_learners(filename: str) -> bool:
+    """Whether code of this file is the learner's: neither this package's nor an installed library's."""
+    inside = filename.startswith(str(_PACKAGE)) and "solutions" not in filename
+    return not inside and "site-packages" not in filename and "importlib" not in filename
+
+
+def running_line(called_from: str) -> str:
+    """Return the learner's line that is running, as ``"line 14: return out + x"``; nothing if none is.
+
+    ``called_from``: the file that asks. Behind the learner's frames stand the check's own, where the search ends.
+    """
+    frame = sys._getframe(1)
+    while frame is not None and not is_learners(frame.f_code.co_filename):
+        file = frame.f_code.co_filename
+        if file != called_from and file.startswith(str(_PACKAGE / "check")):
+            return ""
+        frame = frame.f_back
+    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() if frame else ""
+    return f"line {frame.f_lineno}: {text}" if frame and text else ""
 
 
 def _is_untouched_stub(error: NotImplementedError) -> bool:

@@ -50,7 +50,8 @@ def _clash(look: Look) -> tuple[str, str, str]:
     return (
         "sizes-differ",
         f"two tensors that do not fit met, {by(one)} and {by(other)}"
-        + (f": they differ in {', '.join(differ)}." if differ else "."),
+        + (f": they differ in {', '.join(differ)}." if differ else ".")
+        + (f" They meet in {look.watch.joined}" if look.watch.joined else ""),
         "Print out.shape and shortcut.shape just before the addition.",
     )
 
@@ -60,7 +61,8 @@ def sizes_explained(look: Look) -> tuple[str, str, str] | None:
     stride, projection = look.plan.stride, look.plan.projection
     layers = {key(layer.kernel): layer for layer in reversed(look.plan.layers)}
     strided, whole = [], []
-    met = f" Branch and shortcut meet as {' and '.join(map(by, look.watch.clash))}." if look.watch.clash else ""
+    met = f" Branch and shortcut meet as {' and '.join(map(by, look.watch.clash))}" if look.watch.clash else ""
+    met += f", in {look.watch.joined}" if met and look.watch.joined else "." * bool(met)
     for call in look.watch.calls:
         layer = layers.get(key(call.weight.shape))
         if layer is None:

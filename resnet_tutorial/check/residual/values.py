@@ -221,4 +221,20 @@ def _name(look: Look, faults: tuple[Fault, ...], y: Tensor) -> None:
     }  # fmt: skip
     for fault in faults:
         look.notes.faults.append(fault)
-        look.say(False, fault.code, fault.message.format(**numbers), fault.hint, fault.key)
+        look.say(False, fault.code, fault.message.format(**numbers) + _where(look, fault), fault.hint, fault.key)
+
+
+# Faults that stand where branch and shortcut meet.
+_AT_THE_ADDITION = {
+    "relu-before-add", "missing-final-relu", "shortcut-twice", "branch-twice", "subtracted", "multiplied", "averaged",
+    "maximum", "minimum", "scaled", "relu-twice-apart", "wrong-tensor-added", "bn-after-add",
+}  # fmt: skip
+
+
+def _where(look: Look, fault: Fault) -> str:
+    """Return a sentence with the learner's line at which the fault is to be looked for, if one is known."""
+    if fault.code in _AT_THE_ADDITION and look.watch.joined:
+        return f" Branch and shortcut meet in {look.watch.joined}"
+    layer = next((layer for layer in look.plan.layers if layer.name == fault.about), None)
+    line = layer and look.watch.line_of(layer.kernel)
+    return f" The {fault.about} is called in {line}" if line else ""
