@@ -166,6 +166,14 @@ def test_it_is_accessible_and_fits(chromium, look, width):
         assert violations(page) == [] and too_wide(page) <= 0
 
 
+def test_two_that_change_at_once_both_stay_in_the_address(chromium):
+    with shown(chromium, ConvolutionExplorer().as_html(), ConvolutionExplorer().as_html()) as page:
+        page.get_by_label("Stride", exact=True).nth(0).fill("2")
+        page.get_by_label("Stride", exact=True).nth(1).fill("3")
+        for field in ("convolution.stride=2", "convolution2.stride=3"):
+            page.wait_for_function(f"location.search.includes('{field}')")
+
+
 def test_two_on_a_page_are_apart(chromium):
     first, second = ConvolutionExplorer(size=5), ConvolutionExplorer(size=9)
     with shown(chromium, first.as_html(), second.as_html()) as page:

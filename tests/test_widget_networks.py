@@ -71,7 +71,9 @@ def broken(model: nn.Module, fault: str) -> nn.Module:
     elif fault == "no-padding":
         block.conv2.padding = (0, 0)
     elif fault == "classifier":
-        model.fc = nn.Linear(16 if model.fc.in_features == 64 else 512, model.fc.out_features)
+        # ResNet-50's classifier for ResNet-18 and the other way round; the stem's channels for a small network.
+        features = {64: 16, 512: 2048, 2048: 512}[model.fc.in_features]
+        model.fc = nn.Linear(features, model.fc.out_features)
     return model
 
 

@@ -241,7 +241,7 @@ def test_the_tree_by_keyboard_alone(chromium):
 
 def test_steps_go_through_the_forward_pass(chromium):
     with shown(chromium, html(level="layers", selected="op0")) as page:
-        for wanted in ("batch norm", "ReLU", "3×3 max-pooling"):
+        for wanted in ("batch norm", "ReLU", "3×3 max-pool"):
             page.get_by_role("button", name="Step forward").click()
             settle(page)
             assert page.locator(".rw-net-details .rw-heading").inner_text().startswith(wanted)
@@ -262,10 +262,10 @@ def test_predict_then_reveal(chromium):
         page.keyboard.press("Enter")
         settle(page)
         assert "64 × 112 × 112" in page.get_by_role("treeitem", name=re.compile("^ReLU")).first.inner_text()
-        assert "max-pooling" in page.locator(".rw-net-question").inner_text()
+        assert "max-pool" in page.locator(".rw-net-question").inner_text()
         page.get_by_role("button", name="Show it").click()
         settle(page)
-        assert "64 × 56 × 56" in page.get_by_role("treeitem", name=re.compile("max-pooling")).inner_text()
+        assert "64 × 56 × 56" in page.get_by_role("treeitem", name=re.compile("max-pool")).inner_text()
         page.get_by_label("Predict: hide the shapes").uncheck()
         settle(page)
         assert "?" not in "".join(row["seen"] for row in all_rows(page))
@@ -275,7 +275,7 @@ FAULTS = [
     ("no-projection", "layer2.0", ("512 × 28 × 28", "256 × 56 × 56", "channels", "projection")),
     ("projection-stride", "layer2.0", ("512 × 28 × 28", "512 × 56 × 56", "28 and 56", "stride")),
     ("no-padding", "layer2.0", ("512 × 27 × 27", "27 and 28", "padding=1")),
-    ("classifier", "fc", ("512 numbers, and 2048 arrive", "512 · 4")),
+    ("classifier", "fc", ("512 numbers, and 2048 arrive", "the block's expansion")),
 ]
 
 
@@ -423,3 +423,65 @@ def test_python_says_what_it_needs():
         ShapeTracer(nn.Identity())
     with pytest.raises(TraitError):
         ShapeTracer(network="vgg16")
+
+
+# --- what readers have stumbled over ---
+
+
+def test_another_image_asks_anew(chromium):
+    with shown(chromium, html(hide=True)) as page:
+        page.get_by_role("button", name="Show it").click()
+        page.get_by_label("Image, pixels a side").fill("97")
+        settle(page)
+        assert "gets 3 × 97 × 97" in page.locator(".rw-net-question").inner_text()
+        for name, value in (("Channels", 64), ("Height", 49), ("Width", 49)):
+            page.get_by_label(name, exact=True).fill(str(value))
+        page.keyboard.press("Enter")
+        settle(page)
+        assert "Right: 7×7 conv, /2 gives 64 × 49 × 49" in page.locator(".rw-net-question").inner_text()
+        assert page.evaluate("document.activeElement.ariaLabel") == "Channels", "the next answer can be typed at once"
+
+
+def test_the_keyboard_goes_on_under_a_resting_mouse(chromium):
+    with shown(chromium, html(level="layers")) as page:
+        page.get_by_role("treeitem").nth(3).hover()
+        page.get_by_role("tree").first.focus()
+        for _ in range(20):
+            page.keyboard.press("ArrowDown")
+            settle(page)
+        at = page.evaluate(NAME_OF_THE_ROW.replace(".ariaLabel", ".ariaPosInSet"))
+        assert at == str(4 + 20)
+
+
+def test_the_kept_network_follows_the_image_and_explains_its_own_rows(chromium):
+    with shown(chromium, html(level="layers", compare={"version": "v1"})) as page:
+        page.get_by_label("Image, pixels a side").fill("112")
+        settle(page)
+        other = ShapeTracer(version="v1", size=112).as_trace()
+        assert f"{other.macs / 1e9:.2f} billion" in page.locator(".rw-net-title").nth(1).inner_text()
+        trees = page.get_by_role("tree")
+        trees.nth(1).evaluate("node => { node.scrollTop = 1200; }")
+        settle(page)
+        assert trees.nth(0).evaluate("node => node.scrollTop") == 1200
+        page.keyboard.press("Tab")
+        row = trees.nth(1).get_by_role("treeitem").filter(has_text="1×1 conv, /2").nth(1)
+        row.hover()
+        settle(page)
+        assert page.locator(".rw-net-details .rw-heading").inner_text().startswith("Kept: 1×1 conv, /2")
+        assert facts(page)["out"] == "128 × 14 × 14"
+
+
+def test_a_sum_of_maps_that_do_not_fit_is_not_passed_over(chromium):
+    with shown(chromium, html(size=16, fault="no-padding")) as page:
+        settle(page)
+        assert "spreads the smaller one without a word" in page.locator(".rw-net-details").inner_text()
+
+
+def test_every_fault_on_offer_breaks_the_network(chromium):
+    for network in ("resnet18", "resnet50", "cifar_resnet", "cifar_preact_resnet", "cifar_plain"):
+        with shown(chromium, html(network=network, size=64)) as page:
+            offered = page.get_by_label("Break it").locator("option").evaluate_all("all => all.map((o) => o.value)")
+            for fault in offered[1:]:
+                page.get_by_label("Break it").select_option(fault)
+                settle(page)
+                assert "the network ends" in page.locator(".rw-net-reason").inner_text(), (network, fault)

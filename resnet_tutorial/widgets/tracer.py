@@ -76,7 +76,9 @@ class ShapeTracer(Widget):
         compare: dict[str, Any] | None = None, **options: Any,
     ) -> None:  # fmt: skip
         if model is not None:
-            options = {"level": "layers", **options, "picture": picture_of(_traced(model, input_size))}
+            picture = picture_of(_traced(model, input_size))
+            begin = {"level": "layers", "selected": "failure" if picture["failure"] else "image"}
+            options = {**begin, **options, "picture": picture}
         super().__init__(**options)
         if compare is not None:
             mine = {name: getattr(self, name) for name in _SETTINGS}
@@ -145,7 +147,7 @@ def picture_of(traced: Trace) -> dict[str, Any]:
             "label": operation.label, "source": _source(operation),
         })  # fmt: skip
     return {
-        "title": traced.name, "operations": operations, "values": values,
+        "title": traced.name, "input": "input", "operations": operations, "values": values,
         "failure": _failure(traced), "warnings": [warning.message for warning in traced.warnings],
     }  # fmt: skip
 

@@ -1,37 +1,63 @@
 // The convolution explorer: a window that moves over a grid, the formula with its numbers, and groups.
 
-import { FILL, LINES, ON_FILL, button, calm, change, choice, drawn, element, grouped, mount, slider } from "./kit.js";
+import {
+  FILL,
+  LINES,
+  ON_FILL,
+  button,
+  calm,
+  change,
+  choice,
+  drawn,
+  element,
+  grouped,
+  mount,
+  pointed,
+  slider,
+} from "./kit.js";
 import { alongOneAxis, bundle, commonDivisors, cost, reads, taps } from "./convolution_rules.js";
 
-const SIDE = 272;  // of the padded image, so that nothing on the page moves while a slider does
+const SIDE = 272; // of the padded image, so that nothing on the page moves while a slider does
 const CHANNELS = Array.from({ length: 16 }, (_, n) => n + 1);
-const STEP = 450;  // milliseconds between two positions of the moving window
+const STEP = 450; // milliseconds between two positions of the moving window
 const LIMITS = { size: [1, 14], kernel: [1, 7], stride: [1, 5], padding: [0, 4], dilation: [1, 4] };
 const NAMES = [...Object.keys(LIMITS), "row", "column", "in_channels", "out_channels", "groups"];
 
 function render({ model, el }) {
   const set = (values) => change(model, settled({ ...state(model), ...values }));
   const settings = [
-    ["size", "Image, pixels a side"], ["kernel", "Kernel"], ["stride", "Stride"], ["padding", "Padding"],
+    ["size", "Image, pixels a side"],
+    ["kernel", "Kernel"],
+    ["stride", "Stride"],
+    ["padding", "Padding"],
     ["dilation", "Dilation"],
   ].map(([name, label]) => {
     const [least, most] = LIMITS[name];
     return [name, slider({ label, least, most, changed: (value) => set({ [name]: value }) })];
   });
-  const places = [["row", "Output row"], ["column", "Output column"]].map(([name, label]) => [
-    name, slider({ label, least: 0, most: 1, changed: (value) => set({ [name]: value }) }),
-  ]);
-  const channels = [["in_channels", "Input channels"], ["out_channels", "Output channels"]].map(([name, label]) => [
-    name, choice({ label, options: CHANNELS.map((n) => [n]), changed: (value) => set({ [name]: Number(value) }) }),
+  const places = [
+    ["row", "Output row"],
+    ["column", "Output column"],
+  ].map(([name, label]) => [name, slider({ label, least: 0, most: 1, changed: (value) => set({ [name]: value }) })]);
+  const channels = [
+    ["in_channels", "Input channels"],
+    ["out_channels", "Output channels"],
+  ].map(([name, label]) => [
+    name,
+    choice({ label, options: CHANNELS.map((n) => [n]), changed: (value) => set({ [name]: Number(value) }) }),
   ]);
   const groups = choice({ label: "Groups", options: [[1]], changed: (value) => set({ groups: Number(value) }) });
   const walk = walker(model, set);
   const view = {
-    input: element("div", { class: "rw-conv-grid" }), output: element("div", { class: "rw-conv-grid" }),
-    formula: element("p", { class: "rw-conv-formula" }), note: element("p"),
-    links: element("div"), cost: element("p"),
+    input: element("div", { class: "rw-conv-grid" }),
+    output: element("div", { class: "rw-conv-grid" }),
+    formula: element("p", { class: "rw-conv-formula" }),
+    note: element("p", { class: "rw-conv-note" }),
+    links: element("div"),
+    cost: element("p"),
   };
-  const bar = (label, ...nodes) => element("div", { class: "rw-controls", role: "group", "aria-label": label }, ...nodes);
+  const bar = (label, ...nodes) =>
+    element("div", { class: "rw-controls", role: "group", "aria-label": label }, ...nodes);
 
   function draw(say) {
     const now = settled(state(model));
@@ -49,20 +75,33 @@ function render({ model, el }) {
     view.note.textContent = note(now, axis);
     view.links.replaceChildren(links(now));
     view.cost.textContent = costs(now, axis);
-    say(`${axis.out ? `The output has ${axis.out} by ${axis.out} positions.` : "The kernel does not fit."} ${note(now, axis)}`);
+    say(
+      `${axis.out ? `The output has ${axis.out} by ${axis.out} positions.` : "The kernel does not fit."} ${note(now, axis)}`,
+    );
   }
 
   const away = mount({
-    model, el, title: "Convolution explorer", draw,
+    model,
+    el,
+    title: "Convolution explorer",
+    draw,
     parts: [
       element("style", {}, STYLE_OF_CONVOLUTION),
       bar("Settings of the convolution", ...settings.map(([, control]) => control.node)),
-      element("div", { class: "rw-conv-grids" }, view.input, element("span", { class: "rw-conv-arrow", "aria-hidden": "true" }, "→"), view.output),
+      element(
+        "div",
+        { class: "rw-conv-grids" },
+        view.input,
+        element("span", { class: "rw-conv-arrow", "aria-hidden": "true" }, "→"),
+        view.output,
+      ),
       bar("Position of the window", ...places.map(([, control]) => control.node), walk.node),
-      view.formula, view.note,
+      view.formula,
+      view.note,
       element("hr"),
       bar("Channels", ...channels.map(([, control]) => control.node), groups.node),
-      view.links, view.cost,
+      view.links,
+      view.cost,
     ],
   });
   return () => {
@@ -114,7 +153,7 @@ function walker(model, set) {
         return;
       }
       set({ row: 1, column: 1 });
-      if (calm()) return;  // the sliders move it as well
+      if (calm()) return; // the sliders move it as well
       timer = setInterval(step, STEP);
       control.name("Stop");
     },
@@ -125,7 +164,11 @@ function walker(model, set) {
 // --- grids ---
 
 function canvas(width, height, label, ...children) {
-  return drawn("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, ...children);
+  return drawn(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label },
+    ...children,
+  );
 }
 
 /** Return how large a pixel is drawn: image and output to the same scale. */
@@ -152,7 +195,9 @@ function inputGrid(now, axis) {
       const unread = !outside && !(read[y] && read[x]);
       const kind = tapped ? "tap" : outside ? "pad" : unread ? "unread" : "pixel";
       const [left, top] = [(x + now.padding) * cell, (y + now.padding) * cell];
-      cells.push(drawn("rect", { class: `rw-conv-${kind}`, x: left + 1, y: top + 1, width: cell - 2, height: cell - 2, rx: 2 }));
+      cells.push(
+        drawn("rect", { class: `rw-conv-${kind}`, x: left + 1, y: top + 1, width: cell - 2, height: cell - 2, rx: 2 }),
+      );
       if (unread && !tapped) {
         cells.push(drawn("path", { class: "rw-conv-cross", d: cross(left, top, cell) }));
       }
@@ -174,10 +219,18 @@ function outputGrid(now, axis, set) {
   for (let row = 1; row <= axis.out; row += 1) {
     for (let column = 1; column <= axis.out; column += 1) {
       const here = row === now.row && column === now.column;
-      cells.push(drawn("rect", {
-        class: here ? "rw-conv-here" : "rw-conv-out", x: (column - 1) * cell + 1, y: (row - 1) * cell + 1,
-        width: cell - 2, height: cell - 2, rx: 2, onpointerenter: () => set({ row, column }),
-      }));
+      cells.push(
+        drawn("rect", {
+          class: here ? "rw-conv-here" : "rw-conv-out",
+          x: (column - 1) * cell + 1,
+          y: (row - 1) * cell + 1,
+          width: cell - 2,
+          height: cell - 2,
+          rx: 2,
+          onpointermove: pointed(() => set({ row, column })),
+          onclick: () => set({ row, column }),
+        }),
+      );
     }
   }
   const what = axis.out ? `output, ${axis.out} × ${axis.out}` : "no output: the kernel does not fit";
@@ -190,8 +243,12 @@ function formula(now, axis) {
   const { size, kernel, stride, padding, dilation } = now;
   const over = `${size} + 2 · ${padding} − ${dilation} · (${kernel} − 1) − 1`;
   const lines = [element("span", {}, `⌊(${over}) / ${stride}⌋ + 1`)];
-  if (axis.out) lines.push(element("span", {}, ` = ⌊${axis.room} / ${stride}⌋ + 1 = ⌊${trimmed(axis.room / stride)}⌋ + 1 = `), element("b", {}, axis.out));
-  else lines.push(element("span", {}, `: ${axis.room} is below zero, the kernel is longer than the padded row.`));
+  if (axis.out)
+    lines.push(
+      element("span", {}, ` = ⌊${axis.room} / ${stride}⌋ + 1 = ⌊${trimmed(axis.room / stride)}⌋ + 1 = `),
+      element("b", {}, axis.out),
+    );
+  else lines.push(element("span", {}, `; the kernel is longer than the padded row.`));
   return lines;
 }
 
@@ -203,11 +260,19 @@ function note(now, axis) {
   if (!axis.out) return `The kernel spans ${axis.span} positions, and the padded row has ${axis.padded}.`;
   const sentences = [];
   if (axis.left) {
-    sentences.push(`The floor drops the last ${axis.left === 1 ? "position" : `${axis.left} positions`} of the padded row: no window reaches ${axis.left === 1 ? "it" : "them"}.`);
+    sentences.push(
+      `The floor drops the last ${axis.left === 1 ? "position" : `${axis.left} positions`} of the padded row: no window reaches ${axis.left === 1 ? "it" : "them"}.`,
+    );
   }
   const read = reads(now).filter(Boolean).length;
   const lost = now.size ** 2 - read ** 2;
-  sentences.push(lost ? `${lost} of the ${now.size ** 2} pixels are read by no output.` : `Each of the ${now.size ** 2} pixels is read.`);
+  sentences.push(
+    lost
+      ? `${lost} of the ${now.size ** 2} pixels are read by no output.`
+      : now.size === 1
+        ? "The one pixel is read."
+        : `Each of the ${now.size ** 2} pixels is read.`,
+  );
   if (axis.out === now.size) sentences.push("The size is kept.");
   return sentences.join(" ");
 }
@@ -215,8 +280,12 @@ function note(now, axis) {
 function costs(now, axis) {
   const each = now.in_channels / now.groups;
   const { params, macs } = cost({ ...now, inChannels: now.in_channels, outChannels: now.out_channels }, axis.out);
-  return `Weights: (${now.out_channels}, ${each}, ${now.kernel}, ${now.kernel}), which are ${grouped(params)} numbers. `
-    + `Multiply-accumulates: ${grouped(params)} at each of ${axis.out} × ${axis.out} positions, ${grouped(macs)} together.`;
+  return (
+    `Weights: (${now.out_channels}, ${each}, ${now.kernel}, ${now.kernel}), which are ${grouped(params)} numbers. ` +
+    (axis.out
+      ? `Multiply-accumulates: ${grouped(params)} at each of ${axis.out} × ${axis.out} positions, ${grouped(macs)} together.`
+      : "There is no output to multiply for.")
+  );
 }
 
 // --- channels ---
@@ -229,19 +298,32 @@ function links(now) {
     const [from, to] = bundle({ inChannels: now.in_channels, outChannels: now.out_channels, groups: now.groups }, o);
     const colour = LINES[Math.floor(from / (now.in_channels / now.groups)) % LINES.length];
     for (let i = from; i < to; i += 1) {
-      parts.push(drawn("line", { x1: place(now.in_channels, i), y1: 22, x2: place(now.out_channels, o), y2: 88, stroke: colour }));
+      parts.push(
+        drawn("line", {
+          x1: place(now.in_channels, i),
+          y1: 22,
+          x2: place(now.out_channels, o),
+          y2: 88,
+          stroke: colour,
+        }),
+      );
     }
   }
-  const dots = (count, y) => Array.from({ length: count }, (_, n) => drawn("circle", { cx: place(count, n), cy: y, r: 7 }));
+  const dots = (count, y) =>
+    Array.from({ length: count }, (_, n) => drawn("circle", { cx: place(count, n), cy: y, r: 7 }));
   const each = now.in_channels / now.groups;
   const label = `${now.in_channels} input channels above, ${now.out_channels} output channels below; each output reads ${each} of the inputs.`;
-  return element("figure", { class: "rw-conv-links" }, canvas(wide, 110, label, ...parts, ...dots(now.in_channels, 16), ...dots(now.out_channels, 94)),
-    element("figcaption", {}, label));
+  return element(
+    "figure",
+    { class: "rw-conv-links" },
+    canvas(wide, 110, label, ...parts, ...dots(now.in_channels, 16), ...dots(now.out_channels, 94)),
+    element("figcaption", {}, label),
+  );
 }
 
 const STYLE_OF_CONVOLUTION = `
 .rw-conv-grids { display: flex; flex-wrap: wrap; gap: 0.6em 1.2em; align-items: center; justify-content: center; margin: 0 0 0.9em; }
-.rw-conv-grid { max-width: 100%; width: ${SIDE}px; min-height: ${SIDE + 30}px; display: grid; place-content: center; }
+.rw-conv-grid { max-width: 100%; width: ${SIDE}px; min-height: ${SIDE + 46}px; display: grid; place-content: center; }
 .rw-conv-arrow { font-size: 1.4em; color: var(--rw-quiet); }
 .rw-conv-pixel { fill: ${FILL.tensor}; }
 .rw-conv-pad { fill: none; stroke: var(--rw-line); stroke-dasharray: 3 2; }
@@ -251,6 +333,9 @@ const STYLE_OF_CONVOLUTION = `
 .rw-conv-window { fill: none; stroke: var(--rw-ink); stroke-width: 2; }
 .rw-conv-out { fill: ${FILL.tensor}; cursor: pointer; }
 .rw-conv-here { fill: ${FILL.conv3x3}; stroke: var(--rw-ink); stroke-width: 2; }
+.rw-conv-grid figcaption { min-height: 2.8em; }
+.rw p.rw-conv-note { min-height: 2.9em; }
+@media (max-width: 480px) { .rw p.rw-conv-note { min-height: 5.8em; } .rw p.rw-conv-formula { min-height: 3em; } }
 .rw-conv-formula { font-variant-numeric: tabular-nums; font-size: 1.05em; }
 .rw-conv-links line { stroke-width: 1.5; }
 .rw-conv-links circle { fill: ${FILL.tensor}; stroke: ${ON_FILL}; }

@@ -26,7 +26,10 @@ export class PageModel {
   }
 
   off(event, listener) {
-    this.listeners.set(event, (this.listeners.get(event) ?? []).filter((known) => known !== listener));
+    this.listeners.set(
+      event,
+      (this.listeners.get(event) ?? []).filter((known) => known !== listener),
+    );
   }
 
   tell(event) {
@@ -35,14 +38,24 @@ export class PageModel {
 
   /** Write what differs from the page's own state into the address. */
   save_changes() {
+    clearTimeout(this.saving); // browsers refuse when a slider writes hundreds of times
+    this.saving = setTimeout(() => history.replaceState(history.state, "", this.address()), 150);
+  }
+
+  /** Return the page's address with this widget's state in it. */
+  address() {
     const address = new URL(location.href);
     for (const [name, value] of Object.entries(this.values)) {
       const field = `${this.key}.${name}`;
       if (value === this.begin[name] || typeof value === "object") address.searchParams.delete(field);
       else address.searchParams.set(field, value);
     }
-    clearTimeout(this.saving);  // browsers refuse when a slider writes hundreds of times
-    this.saving = setTimeout(() => history.replaceState(history.state, "", address), 150);
+    return address;
+  }
+
+  /** Take the state from the address: the reader has gone back or forward. */
+  follow() {
+    for (const [name, value] of Object.entries({ ...this.begin, ...this.fromAddress() })) this.set(name, value);
   }
 
   /** Return what the address says about this widget, in the types of the page's own state. */
@@ -68,10 +81,12 @@ export function wake(widgets, page = document) {
     const key = seen[widget] === 1 ? widget : `${widget}${seen[widget]}`;
     const instead = [...node.childNodes];
     try {
-      widgets[widget].render({ model: new PageModel(key, JSON.parse(state)), el: node });
+      const model = new PageModel(key, JSON.parse(state));
+      widgets[widget].render({ model, el: node });
+      addEventListener("popstate", () => model.follow());
     } catch (problem) {
       console.error(`The widget ${widget} cannot be shown:`, problem);
-      node.replaceChildren(...instead);  // the table says the same, standing still
+      node.replaceChildren(...instead); // the table says the same, standing still
     }
   }
 }

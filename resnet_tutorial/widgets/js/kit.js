@@ -22,7 +22,8 @@ const SVG = "http://www.w3.org/2000/svg";
 function filled(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== undefined && value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+    else if (value !== undefined && value !== null && value !== false)
+      node.setAttribute(name, value === true ? "" : value);
   }
   node.append(...children.flat().filter((child) => child !== null && child !== undefined));
   return node;
@@ -43,7 +44,7 @@ export function grouped(number) {
   return String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-const OWN = Math.random().toString(36).slice(2, 8);  // a notebook loads this text anew for each widget
+const OWN = Math.random().toString(36).slice(2, 8); // a notebook loads this text anew for each widget
 let names = 0;
 
 /** Return a name that nothing else on the page has. */
@@ -60,7 +61,11 @@ function labelled(label, control, after) {
 export function slider({ label, least, most, step = 1, changed }) {
   const number = element("span", { class: "rw-value" });
   const input = element("input", {
-    type: "range", min: least, max: most, step, oninput: () => changed(Number(input.value)),
+    type: "range",
+    min: least,
+    max: most,
+    step,
+    oninput: () => changed(Number(input.value)),
   });
   return {
     node: labelled(label, input, number),
@@ -114,6 +119,22 @@ export function button({ label, pressed }) {
   };
 }
 
+let resting = ""; // where the mouse was last seen
+
+/**
+ * Return a listener for "pointermove" that acts when the mouse itself has moved.
+ *
+ * What is drawn anew under a resting mouse meets it, too, and must not take over from the keyboard.
+ */
+export function pointed(act) {
+  return (event) => {
+    const place = `${event.screenX} ${event.screenY}`;
+    const moved = place !== resting;
+    resting = place;
+    if (event.pointerType === "mouse" && moved) act(event);
+  };
+}
+
 /** Return whether the reader has asked for less motion. */
 export function calm() {
   return globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches ?? false;
@@ -138,7 +159,7 @@ export function mount({ model, el, title, parts, draw }) {
   let due = 0;
   let speaking = 0;
   function say(text) {
-    clearTimeout(speaking);  // while a slider moves, nothing is read; when it rests, the last sentence
+    clearTimeout(speaking); // while a slider moves, nothing is read; when it rests, the last sentence
     speaking = setTimeout(() => {
       spoken.textContent = text;
     }, 400);
@@ -148,7 +169,7 @@ export function mount({ model, el, title, parts, draw }) {
     draw(say);
   }
   function soon() {
-    due ||= requestAnimationFrame(now);  // several changes at once are one drawing
+    due ||= requestAnimationFrame(now); // several changes at once are one drawing
   }
   model.on("change", soon);
   el.replaceChildren(root);

@@ -2,13 +2,13 @@
 //
 // Only the rows in sight are in the page, so that 500 layers are no slower than ten.
 
-import { FILL, ON_FILL, drawn, element, freshName } from "./kit.js";
+import { FILL, ON_FILL, drawn, element, freshName, pointed } from "./kit.js";
 
-const ROW = 30;  // pixels
-const BEYOND = 6;  // rows kept ready above and below
-const LINE = 60;  // where the main line runs
+const ROW = 30; // pixels
+const BEYOND = 6; // rows kept ready above and below
+const LINE = 60; // where the main line runs
 const LANE = 20;
-const WIDEST = 96;  // pixels of the widest tensor
+const WIDEST = 96; // pixels of the widest tensor
 const SHORTCUT = "#cf4a63";
 
 /** Return the key of FILL for an operation. */
@@ -28,22 +28,43 @@ export function by(shape) {
  * show({net, rows, arcs, selected, known, differs}) brings it up to date. A row is read out by what text(row) returns.
  */
 export class NetworkList {
-  constructor({ label, chosen, toggled, text }) {
-    Object.assign(this, { chosen, toggled, text, name: freshName(), rows: [], selected: "image" });
+  constructor({ label, chosen, toggled, text, scrolled }) {
+    Object.assign(this, {
+      chosen,
+      toggled,
+      text,
+      scrolled,
+      name: freshName(),
+      rows: [],
+      selected: "image",
+      inSight: "image",
+    });
     this.space = element("div", { class: "rw-net-space", role: "presentation" });
-    this.node = element("div", {
-      class: "rw-net-list", role: "tree", tabindex: 0, "aria-label": label,
-      onscroll: () => this.draw(), onkeydown: (event) => this.pressed(event),
-    }, this.space);
+    this.node = element(
+      "div",
+      {
+        class: "rw-net-list",
+        role: "tree",
+        tabindex: 0,
+        "aria-label": label,
+        onscroll: () => {
+          this.draw();
+          this.scrolled(this.node.scrollTop);
+        },
+        onkeydown: (event) => this.pressed(event),
+        onpointermove: pointed((event) => this.chosen(this.under(event).id)),
+        onclick: (event) => this.clicked(this.under(event)),
+      },
+      this.space,
+    );
   }
 
   show(view) {
-    const moved = view.selected !== this.selected;
     Object.assign(this, view);
     const at = (name) => Math.max(...view.net.values.map(({ shape }) => shape[name] ?? 1));
     this.scale = { channels: at(0), side: at(1) };
     this.space.style.height = `${this.rows.length * ROW}px`;
-    if (moved) this.reveal();
+    if (this.selected !== this.inSight) this.reveal();
     this.draw();
   }
 
@@ -52,10 +73,14 @@ export class NetworkList {
     const exact = this.rows.findIndex(({ id }) => id === this.selected);
     if (exact >= 0) return exact;
     const operation = Number(/^op(\d+)$/.exec(this.selected)?.[1] ?? -1);
-    return Math.max(0, this.rows.findIndex((row) => !row.open && row.from <= operation && operation < row.to));
+    return Math.max(
+      0,
+      this.rows.findIndex((row) => !row.open && row.from <= operation && operation < row.to),
+    );
   }
 
   reveal() {
+    this.inSight = this.selected;
     const top = this.place * ROW;
     const height = this.node.clientHeight || 480;
     if (top < this.node.scrollTop) this.node.scrollTop = top;
@@ -65,16 +90,35 @@ export class NetworkList {
   pressed(event) {
     const row = this.rows[this.place];
     const to = {
-      ArrowDown: this.place + 1, ArrowUp: this.place - 1, Home: 0, End: this.rows.length - 1,
-      PageDown: this.place + 10, PageUp: this.place - 10,
+      ArrowDown: this.place + 1,
+      ArrowUp: this.place - 1,
+      Home: 0,
+      End: this.rows.length - 1,
+      PageDown: this.place + 10,
+      PageUp: this.place - 10,
     }[event.key];
-    if (to !== undefined) this.chosen(this.rows[Math.min(Math.max(0, to), this.rows.length - 1)].id);
-    else if (event.key === "ArrowRight" && row.expandable && !row.open) this.toggled(row.id);
+    if (to !== undefined) {
+      this.selected = this.rows[Math.min(Math.max(0, to), this.rows.length - 1)].id; // a second key may come before we draw
+      this.chosen(this.selected);
+    } else if (event.key === "ArrowRight" && row.expandable && !row.open) this.toggled(row.id);
+    else if (event.key === "ArrowRight" && row.expandable) this.chosen(this.rows[this.place + 1].id);
     else if (event.key === "ArrowLeft" && row.expandable && row.open) this.toggled(row.id);
     else if (event.key === "ArrowLeft") this.chosen(this.parent(row).id);
     else if ((event.key === "Enter" || event.key === " ") && row.expandable) this.toggled(row.id);
     else return;
     event.preventDefault();
+  }
+
+  /** Return the row under an event: by its place, since a row may be drawn anew between pressing and letting go. */
+  under(event) {
+    const known = event.target.closest?.("[role=treeitem]")?.getAttribute("aria-posinset");
+    const number = known ? known - 1 : Math.floor((event.clientY - this.space.getBoundingClientRect().top) / ROW);
+    return this.rows[Math.min(Math.max(0, number), this.rows.length - 1)];
+  }
+
+  clicked(row) {
+    if (row.expandable) this.toggled(row.id);
+    else this.chosen(row.id);
   }
 
   parent(row) {
@@ -84,10 +128,13 @@ export class NetworkList {
 
   draw() {
     const from = Math.max(0, Math.floor(this.node.scrollTop / ROW) - BEYOND);
-    const to = Math.min(this.rows.length, Math.ceil((this.node.scrollTop + (this.node.clientHeight || 480)) / ROW) + BEYOND);
+    const to = Math.min(
+      this.rows.length,
+      Math.ceil((this.node.scrollTop + (this.node.clientHeight || 480)) / ROW) + BEYOND,
+    );
     const numbers = [];
     for (let number = from; number < to; number += 1) numbers.push(number);
-    if (this.rows.length && !numbers.includes(this.place)) numbers.push(this.place);  // what has the focus must exist
+    if (this.rows.length && !numbers.includes(this.place)) numbers.push(this.place); // what has the focus must exist
     this.space.replaceChildren(...numbers.map((number) => this.row(number)));
     this.node.setAttribute("aria-activedescendant", this.idOf(this.place));
   }
@@ -98,19 +145,38 @@ export class NetworkList {
 
   row(number) {
     const row = this.rows[number];
-    const chosen = row.id === this.selected;
-    const classes = ["rw-net-row", `rw-net-${row.kind}`, chosen && "rw-net-chosen", number === this.differs && "rw-net-differs"];
+    const chosen = number === this.place;
+    const classes = [
+      "rw-net-row",
+      `rw-net-${row.kind}`,
+      chosen && "rw-net-chosen",
+      number === this.differs && "rw-net-differs",
+    ];
     const { name, shape, full, wide } = this.text(row);
     if (wide) classes.push("rw-net-wide");
-    return element("div", {
-      id: this.idOf(number), class: classes.filter(Boolean).join(" "), role: "treeitem", "aria-level": row.level,
-      "aria-setsize": this.rows.length, "aria-posinset": number + 1, "aria-selected": String(chosen),
-      "aria-expanded": row.expandable ? String(row.open) : null, "aria-label": full, style: `top:${number * ROW}px`,
-      onpointerenter: (event) => event.pointerType === "mouse" && this.chosen(row.id),
-      onclick: () => (row.expandable ? this.toggled(row.id) : this.chosen(row.id)),
-    }, this.gutter(row, number),
-    element("span", { class: "rw-net-name", style: `padding-left:${(row.level - 1) * 0.9}em` }, row.expandable ? `${row.open ? "▾" : "▸"} ${name}` : name),
-    element("span", { class: "rw-net-shape" }, shape), this.tensor(row));
+    return element(
+      "div",
+      {
+        id: this.idOf(number),
+        class: classes.filter(Boolean).join(" "),
+        role: "treeitem",
+        "aria-level": row.level,
+        "aria-setsize": this.rows.length,
+        "aria-posinset": number + 1,
+        "aria-selected": String(chosen),
+        "aria-expanded": row.expandable ? String(row.open) : null,
+        "aria-label": full,
+        style: `top:${number * ROW}px`,
+      },
+      this.gutter(row, number),
+      element(
+        "span",
+        { class: "rw-net-name", style: `padding-left:${(row.level - 1) * 0.9}em` },
+        row.expandable ? `${row.open ? "▾" : "▸"} ${name}` : name,
+      ),
+      element("span", { class: "rw-net-shape" }, shape),
+      this.tensor(row),
+    );
   }
 
   /** Return a rectangle as wide as the channels and as high as the map, to one scale for the whole network. */
@@ -119,7 +185,9 @@ export class NetworkList {
     const [channels, side = 1] = shown ? this.net.values[row.to].shape : [0, 0];
     const width = Math.max(1.5, (WIDEST * channels) / this.scale.channels);
     const height = Math.max(1.5, ((ROW - 6) * side) / this.scale.side);
-    const box = shown && element("span", { class: "rw-net-tensor", style: `width:${width.toFixed(1)}px;height:${height.toFixed(1)}px` });
+    const box =
+      shown &&
+      element("span", { class: "rw-net-tensor", style: `width:${width.toFixed(1)}px;height:${height.toFixed(1)}px` });
     return element("span", { class: "rw-net-scale" }, ...(box ? [box] : []));
   }
 
@@ -139,19 +207,30 @@ export class NetworkList {
   }
 
   boxes(row, x, middle) {
-    const box = (fill, y, height) => drawn("rect", { x: x - 13, y, width: 26, height, rx: 3, fill, stroke: ON_FILL, "stroke-width": 0.8 });
+    const box = (fill, y, height) =>
+      drawn("rect", { x: x - 13, y, width: 26, height, rx: 3, fill, stroke: ON_FILL, "stroke-width": 0.8 });
     if (row.kind === "image") return [box(FILL.tensor, middle - 8, 16)];
-    if (row.kind === "failure") return [box(FILL.zero, middle - 9, 18), drawn("path", { class: "rw-net-cross", d: `M${x - 5} ${middle - 5}l10 10m0 -10l-10 10` })];
+    if (row.kind === "failure")
+      return [
+        box(FILL.zero, middle - 9, 18),
+        drawn("path", { class: "rw-net-cross", d: `M${x - 5} ${middle - 5}l10 10m0 -10l-10 10` }),
+      ];
     if (row.open) return [];
-    if (row.kind !== "layer") {  // a closed part: its first layers as thin stripes
-      const layers = this.net.operations.slice(row.from, row.to).filter(({ kind }) => kind === "conv" || kind === "linear" || kind === "pool");
+    if (row.kind !== "layer") {
+      // a closed part: its first layers as thin stripes
+      const layers = this.net.operations
+        .slice(row.from, row.to)
+        .filter(({ kind }) => kind === "conv" || kind === "linear" || kind === "pool");
       const few = layers.slice(0, 4);
       const each = 20 / Math.max(1, few.length);
       return few.map((operation, nth) => box(FILL[fillOf(operation)], middle - 10 + nth * each, each - 1));
     }
     const operation = this.net.operations[row.from];
     if (operation.kind === "add" || operation.kind === "concat") {
-      return [drawn("circle", { cx: x, cy: middle, r: 9, fill: FILL.add, stroke: ON_FILL }), drawn("path", { class: "rw-net-plus", d: `M${x - 5} ${middle}h10m-5 -5v10` })];
+      return [
+        drawn("circle", { cx: x, cy: middle, r: 9, fill: FILL.add, stroke: ON_FILL }),
+        drawn("path", { class: "rw-net-plus", d: `M${x - 5} ${middle}h10m-5 -5v10` }),
+      ];
     }
     return [box(FILL[fillOf(operation)], middle - 8, 16)];
   }
@@ -171,19 +250,22 @@ function arcPiece(x, middle, part, identity) {
 }
 
 function loop(x, middle, reach, identity) {
-  return drawn("path", { d: `M${x} ${middle - 9}C${x - reach} ${middle - 9} ${x - reach} ${middle + 9} ${x} ${middle + 9}`, ...stroke(identity) });
+  return drawn("path", {
+    d: `M${x} ${middle - 9}C${x - reach} ${middle - 9} ${x - reach} ${middle + 9} ${x} ${middle + 9}`,
+    ...stroke(identity),
+  });
 }
 
 export const STYLE_OF_LIST = `
 .rw-net-list { position: relative; height: 30em; overflow: auto; border: 1px solid var(--rw-line); border-radius: 4px; scrollbar-gutter: stable; }
 .rw-net-space { position: relative; min-width: 21em; }
-.rw-net-row { position: absolute; left: 0; right: 0; height: ${ROW}px; display: flex; align-items: center; gap: 0.5em; cursor: default; }
+.rw-net-row { position: absolute; left: 0; right: 0; height: ${ROW}px; display: flex; align-items: center; gap: 0.5em; cursor: default; padding-right: 0.5em; }
 .rw-net-group, .rw-net-block { cursor: pointer; }
 .rw-net-group .rw-net-name { font-weight: 650; }
 .rw-net-chosen { background: var(--rw-faint); box-shadow: inset 3px 0 var(--rw-accent); }
 .rw-net-differs { outline: 2px dashed ${SHORTCUT}; outline-offset: -2px; }
 .rw-net-wide .rw-net-scale { display: none; }
-.rw-net-wide .rw-net-shape { margin-right: 0.6em; }
+.rw-net-wide .rw-net-name { flex: 1 0 1.8em; }
 .rw-net-failure .rw-net-name { font-weight: 650; }
 .rw-net-gutter { flex: none; }
 .rw-net-name { flex: 1 1 auto; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }

@@ -4,10 +4,13 @@
 // together. A network is {operations, values, failure}; operation number i makes value number i + 1, and value 0
 // is the image.
 
-const FLOAT = 4;  // bytes
+const FLOAT = 4; // bytes
 export const IMAGENET = {
-  resnet18: ["basic", [2, 2, 2, 2]], resnet34: ["basic", [3, 4, 6, 3]], resnet50: ["bottleneck", [3, 4, 6, 3]],
-  resnet101: ["bottleneck", [3, 4, 23, 3]], resnet152: ["bottleneck", [3, 8, 36, 3]],
+  resnet18: ["basic", [2, 2, 2, 2]],
+  resnet34: ["basic", [3, 4, 6, 3]],
+  resnet50: ["bottleneck", [3, 4, 6, 3]],
+  resnet101: ["bottleneck", [3, 4, 23, 3]],
+  resnet152: ["bottleneck", [3, 8, 36, 3]],
 };
 export const CIFAR = ["cifar_resnet", "cifar_preact_resnet", "cifar_plain"];
 export const FAULTS = ["none", "no-projection", "projection-stride", "no-padding", "classifier"];
@@ -36,7 +39,21 @@ class Recorder {
     const size = shape.reduce((product, n) => product * n, 1);
     const shapes = inputs.map((value) => this.values[value].shape);
     const bytes = more.view ? 0 : FLOAT * size;
-    this.operations.push({ index, name, kind, path, inputs, shapes, shape, params: 0, macs: 0, settings: {}, ...more, bytes, field });
+    this.operations.push({
+      index,
+      name,
+      kind,
+      path,
+      inputs,
+      shapes,
+      shape,
+      params: 0,
+      macs: 0,
+      settings: {},
+      ...more,
+      bytes,
+      field,
+    });
     this.values.push({ shape, field });
     return index + 1;
   }
@@ -56,12 +73,17 @@ class Recorder {
   }
 
   conv(x, path, out, { kernel, stride = 1, padding = (kernel - 1) / 2, groups = 1 }) {
-    const { shape: [channels, ...sides], field } = this.values[x];
+    const {
+      shape: [channels, ...sides],
+      field,
+    } = this.values[x];
     const places = sides.map((side) => Math.floor((side + 2 * padding - kernel) / stride) + 1);
     if (Math.min(...places) < 1) this.fail("conv2d", path, [x], { cause: "too-small", kernel, padding });
     const params = out * (channels / groups) * kernel * kernel;
     return this.take("conv2d", "conv", path, [x], [out, ...places], {
-      params, macs: params * places[0] * places[1], settings: { kernel, stride, padding, groups },
+      params,
+      macs: params * places[0] * places[1],
+      settings: { kernel, stride, padding, groups },
       field: through(field, kernel, stride),
     });
   }
@@ -76,17 +98,22 @@ class Recorder {
   }
 
   maxPool(x, path) {
-    const { shape: [channels, ...sides], field } = this.values[x];
+    const {
+      shape: [channels, ...sides],
+      field,
+    } = this.values[x];
     const places = sides.map((side) => Math.floor((side - 1) / 2) + 1);
     return this.take("max_pool2d", "pool", path, [x], [channels, ...places], {
-      settings: { kernel: 3, stride: 2, padding: 1 }, field: through(field, 3, 2),
+      settings: { kernel: 3, stride: 2, padding: 1 },
+      field: through(field, 3, 2),
     });
   }
 
   add(branch, shortcut, path) {
     const [one, other] = [this.values[branch].shape, this.values[shortcut].shape];
-    if (one.some((n, axis) => n !== other[axis] && n !== 1 && other[axis] !== 1)) this.fail("add", path, [branch, shortcut], { cause: "shapes" });
-    const shape = one.map((n, axis) => Math.max(n, other[axis]));  // an axis of 1 is spread, without a word
+    if (one.some((n, axis) => n !== other[axis] && n !== 1 && other[axis] !== 1))
+      this.fail("add", path, [branch, shortcut], { cause: "shapes" });
+    const shape = one.map((n, axis) => Math.max(n, other[axis])); // an axis of 1 is spread, without a word
     const field = String(shape) === String(one) ? undefined : null;
     return this.take("add", "add", path, [branch, shortcut], shape, { spread: String(one) !== String(other), field });
   }
@@ -96,7 +123,10 @@ class Recorder {
     if (given !== features) this.fail("linear", path, [x], { cause: "features", features });
     const params = features * classes + classes;
     return this.take("linear", "linear", path, [x], [classes], {
-      params, macs: params, settings: { features, classes }, field: "all",
+      params,
+      macs: params,
+      settings: { features, classes },
+      field: "all",
     });
   }
 }
@@ -109,12 +139,17 @@ function projection(net, x, path, out, stride) {
 
 /** Option A: every stride-th pixel, and zeros for the new channels. */
 function zeroPadded(net, x, path, out, stride) {
-  const { shape: [, ...sides], field } = net.values[x];
+  const {
+    shape: [, ...sides],
+    field,
+  } = net.values[x];
   const [channels] = net.values[x].shape;
   const places = sides.map((side) => Math.ceil(side / stride));
   const here = `${path}.downsample`;
   const picked = net.take("getitem", "shape", here, [x], [channels, ...places], {
-    view: true, settings: { stride }, field: through(field, 1, stride),
+    view: true,
+    settings: { stride },
+    field: through(field, 1, stride),
   });
   return net.take("pad", "shape", here, [picked], [out, ...places]);
 }
@@ -125,7 +160,9 @@ function shortcutOf(net, x, path, out, { stride, option, fault, bare = false }) 
   if (fault === "no-projection" || (!changes && option !== "C")) return x;
   const step = fault === "projection-stride" ? 1 : stride;
   if (option === "A") return zeroPadded(net, x, path, out, step);
-  return bare ? net.conv(x, `${path}.downsample`, out, { kernel: 1, stride: step }) : projection(net, x, path, out, step);
+  return bare
+    ? net.conv(x, `${path}.downsample`, out, { kernel: 1, stride: step })
+    : projection(net, x, path, out, step);
 }
 
 function basicBlock(net, x, path, planes, options) {
@@ -147,7 +184,7 @@ function preActBlock(net, x, path, planes, options) {
   const { stride, fault } = options;
   const activated = net.relu(net.norm(x, `${path}.bn1`), path);
   const found = shortcutOf(net, activated, path, planes, { ...options, bare: true });
-  const shortcut = found === activated ? x : found;  // the identity goes past the activation, a projection does not
+  const shortcut = found === activated ? x : found; // the identity goes past the activation, a projection does not
   const first = net.norm(net.conv(activated, `${path}.conv1`, planes, { kernel: 3, stride }), `${path}.bn2`);
   const padding = fault === "no-padding" ? 0 : 1;
   return net.add(net.conv(net.relu(first, path), `${path}.conv2`, planes, { kernel: 3, padding }), shortcut, path);
@@ -165,7 +202,12 @@ function bottleneck(net, x, path, planes, options) {
   const shortcut = shortcutOf(net, x, path, 4 * planes, options);
   const reduced = net.norm(net.conv(x, `${path}.conv1`, width, { kernel: 1, stride: first }), `${path}.bn1`);
   const padding = fault === "no-padding" ? 0 : 1;
-  const seen = net.conv(net.relu(reduced, path), `${path}.conv2`, width, { kernel: 3, stride: middle, groups, padding });
+  const seen = net.conv(net.relu(reduced, path), `${path}.conv2`, width, {
+    kernel: 3,
+    stride: middle,
+    groups,
+    padding,
+  });
   const wide = net.conv(net.relu(net.norm(seen, `${path}.bn2`), path), `${path}.conv3`, 4 * planes, { kernel: 1 });
   return net.relu(net.add(net.norm(wide, `${path}.bn3`), shortcut, path), path);
 }
@@ -195,10 +237,10 @@ function imagenetNetwork(net, settings) {
     x = stage(net, x, index + 1, block, 64 * 2 ** index, count, options);
   });
   const [channels, side] = net.values[x].shape;
-  const field = side === 1 ? undefined : "all";  // of a single position the mean sees no more than that does
+  const field = side === 1 ? undefined : "all"; // of a single position the mean sees no more than that does
   x = net.take("adaptive_avg_pool2d", "pool", "avgpool", [x], [channels, 1, 1], { field });
   x = net.take("flatten", "shape", "", [x], [channels], { view: true });
-  net.linear(x, "fc", fault === "classifier" ? 64 * 8 : 512 * expansion, 1000);
+  net.linear(x, "fc", fault === "classifier" ? 2560 - 512 * expansion : 512 * expansion, 1000);
 }
 
 function cifarNetwork(net, { network, depth, shortcut, fault }) {

@@ -8,24 +8,32 @@ const NAMES = ["cardinality", "width", "channels", "form", "keep"];
 const FORM_NAMES = { a: "(a) split-transform-merge", b: "(b) early concatenation", c: "(c) grouped convolution" };
 const LAYERS = { reduce: "1×1 reduce", transform: "3×3", expand: "1×1 expand" };
 const ROWS_OF_TABLE = {
-  ...LAYERS, convolutions: "convolutions", norms: "batch norms", parameters: "whole block", macs: "MACs",
+  ...LAYERS,
+  convolutions: "convolutions",
+  norms: "batch norms",
+  parameters: "whole block",
+  macs: "MACs",
 };
-const TIME = 800;  // milliseconds from one form to the next
-const SHORTCUT = "#cf4a63";  // as in the figures (figures/palette.py)
+const TIME = 800; // milliseconds from one form to the next
+const SHORTCUT = "#cf4a63"; // as in the figures (figures/palette.py)
 
 function render({ model, el }) {
   const set = (values) => change(model, settled({ ...state(model), ...values }));
   const cardinality = powers({ label: "Cardinality C", changed: (value) => set({ cardinality: value }) });
   const width = slider({
-    label: "Width d", least: 1, most: 64,
-    changed: (value) => set({ width: value, keep: "nothing" }),  // set by hand, it is not the one that keeps the cost
+    label: "Width d",
+    least: 1,
+    most: 64,
+    changed: (value) => set({ width: value, keep: "nothing" }), // set by hand, it is not the one that keeps the cost
   });
   const keep = choice({
-    label: "Kept equal", options: [["parameters"], ["macs", "MACs"], ["nothing"]],
+    label: "Kept equal",
+    options: [["parameters"], ["macs", "MACs"], ["nothing"]],
     changed: (value) => set({ keep: value }),
   });
   const channels = choice({
-    label: "Stage: channels, map", options: STAGES.map((count) => [count, stageName(count)]),
+    label: "Stage: channels, map",
+    options: STAGES.map((count) => [count, stageName(count)]),
     changed: (value) => set({ channels: Number(value) }),
   });
   const forms = radios({ label: "Form", options: FORM_NAMES, changed: (value) => set({ form: value }) });
@@ -58,14 +66,25 @@ function render({ model, el }) {
   }
 
   const away = mount({
-    model, el, title: "ResNeXt explorer", draw,
+    model,
+    el,
+    title: "ResNeXt explorer",
+    draw,
     parts: [
       element("style", {}, STYLE_OF_RESNEXT),
-      element("div", { class: "rw-controls rw-rx-settings", role: "group", "aria-label": "Settings of the block" },
-        cardinality.node, width.node, keep.node, channels.node),
+      element(
+        "div",
+        { class: "rw-controls rw-rx-settings", role: "group", "aria-label": "Settings of the block" },
+        cardinality.node,
+        width.node,
+        keep.node,
+        channels.node,
+      ),
       forms.node,
       element("figure", { class: "rw-rx-figure" }, view.picture, view.caption),
-      view.summary, view.bars, view.table,
+      view.summary,
+      view.bars,
+      view.table,
     ],
   });
   const watch = new ResizeObserver(() => {
@@ -107,12 +126,16 @@ function powers({ label, changed }) {
 /** Return a choice whose options all stay in sight: {node, show(value)}. */
 function radios({ label, options, changed }) {
   const name = freshName();
-  const inputs = Object.keys(options).map((value) => (
-    element("input", { type: "radio", name, value, onchange: () => changed(value) })
-  ));
+  const inputs = Object.keys(options).map((value) =>
+    element("input", { type: "radio", name, value, onchange: () => changed(value) }),
+  );
   return {
-    node: element("fieldset", { class: "rw-rx-forms" }, element("legend", {}, label),
-      ...inputs.map((input) => element("label", {}, input, options[input.value]))),
+    node: element(
+      "fieldset",
+      { class: "rw-rx-forms" },
+      element("legend", {}, label),
+      ...inputs.map((input) => element("label", {}, input, options[input.value])),
+    ),
     show(value) {
       for (const input of inputs) input.checked = input.value === value;
     },
@@ -157,36 +180,74 @@ function player(paint) {
 
 function picture(shapes, { room, form }) {
   const seen = shapes.filter(({ o }) => o > 0).map((shape) => PAINTED[shape.shape](shape));
-  return drawn("svg", {
-    viewBox: `0 0 ${room} ${HEIGHT}`, width: room, height: HEIGHT,
-    role: "img", "aria-label": `The block in form ${FORM_NAMES[form]}.`,
-  }, ...seen);
+  return drawn(
+    "svg",
+    {
+      viewBox: `0 0 ${room} ${HEIGHT}`,
+      width: room,
+      height: HEIGHT,
+      role: "img",
+      "aria-label": `The block in form ${FORM_NAMES[form]}.`,
+    },
+    ...seen,
+  );
 }
 
 const PAINTED = {
   line: ({ x1, y1, x2, y2, o }) => drawn("line", { class: "rw-rx-line", x1, y1, x2, y2, opacity: o }),
-  text: ({ x, y, text, o, anchor, upright }) => drawn("text", {
-    class: "rw-rx-note", x, y, dy: "0.36em", "text-anchor": anchor, opacity: o,
-    transform: upright && `rotate(-90 ${x} ${y})`,
-  }, text),
-  tip: ({ x, y, turn, kind }) => drawn("path", {
-    class: `rw-rx-tip-${kind}`, d: "M0 0l-7 -4v8z", transform: `translate(${x} ${y}) rotate(${turn})`,
-  }),
+  text: ({ x, y, text, o, anchor, upright }) =>
+    drawn(
+      "text",
+      {
+        class: "rw-rx-note",
+        x,
+        y,
+        dy: "0.36em",
+        "text-anchor": anchor,
+        opacity: o,
+        transform: upright && `rotate(-90 ${x} ${y})`,
+      },
+      text,
+    ),
+  tip: ({ x, y, turn, kind }) =>
+    drawn("path", {
+      class: `rw-rx-tip-${kind}`,
+      d: "M0 0l-7 -4v8z",
+      transform: `translate(${x} ${y}) rotate(${turn})`,
+    }),
   shortcut({ from: [x1, y1], to: [x2, y2], right }) {
     const out = `M${x1} ${y1}H${right - 40}Q${right} ${y1} ${right} ${y1 + 40}`;
     const back = `V${y2 - 40}Q${right} ${y2} ${right - 40} ${y2}H${x2}`;
     return drawn("path", { class: "rw-rx-shortcut", d: out + back });
   },
-  plus: ({ x, y, o }) => drawn("g", { class: "rw-rx-plus", opacity: o },
-    drawn("circle", { cx: x, cy: y, r: 11 }), drawn("path", { d: `M${x - 5} ${y}h10M${x} ${y - 5}v10` })),
+  plus: ({ x, y, o }) =>
+    drawn(
+      "g",
+      { class: "rw-rx-plus", opacity: o },
+      drawn("circle", { cx: x, cy: y, r: 11 }),
+      drawn("path", { d: `M${x - 5} ${y}h10M${x} ${y - 5}v10` }),
+    ),
   box({ kind, x, y, wide, high, texts, o, hollow = 0 }) {
     const middle = x + wide / 2;
-    const lines = texts.map((text, index) => drawn("text", {
-      class: hollow > 0.5 ? "rw-rx-gap" : "rw-rx-label", x: middle, "text-anchor": "middle",
-      y: y + high / 2 + (index - (texts.length - 1) / 2) * 14.5, dy: "0.36em",
-    }, text));
-    return drawn("g", { class: "rw-rx-box", opacity: o },
-      drawn("rect", { x, y, width: wide, height: high, rx: 4, fill: FILL[kind], opacity: 1 - hollow }), ...lines);
+    const lines = texts.map((text, index) =>
+      drawn(
+        "text",
+        {
+          class: hollow > 0.5 ? "rw-rx-gap" : "rw-rx-label",
+          x: middle,
+          "text-anchor": "middle",
+          y: y + high / 2 + (index - (texts.length - 1) / 2) * 14.5,
+          dy: "0.36em",
+        },
+        text,
+      ),
+    );
+    return drawn(
+      "g",
+      { class: "rw-rx-box", opacity: o },
+      drawn("rect", { x, y, width: wide, height: high, rx: 4, fill: FILL[kind], opacity: 1 - hollow }),
+      ...lines,
+    );
   },
 };
 
@@ -241,10 +302,19 @@ function bars(now, room) {
 function bar(block, most, room) {
   const count = counts(block);
   const share = (layer) => percent(count[layer] / count.convolutions);
-  const label = Object.entries(LAYERS).map(([layer, text]) => `${text} ${share(layer)}`).join(", ");
-  const parts = Object.keys(LAYERS).map((layer) => element("span", {
-    class: `rw-rx-${layer}`, style: `width: ${(100 * count[layer]) / most}%`,
-  }, (count[layer] / most) * room > 36 ? share(layer) : ""));
+  const label = Object.entries(LAYERS)
+    .map(([layer, text]) => `${text} ${share(layer)}`)
+    .join(", ");
+  const parts = Object.keys(LAYERS).map((layer) =>
+    element(
+      "span",
+      {
+        class: `rw-rx-${layer}`,
+        style: `width: ${(100 * count[layer]) / most}%`,
+      },
+      (count[layer] / most) * room > 36 ? share(layer) : "",
+    ),
+  );
   const said = `Shares of the weights of ${blockName(block)}: ${label}.`;
   return element("div", { class: "rw-rx-track", role: "img", "aria-label": said }, ...parts);
 }
@@ -253,12 +323,21 @@ function table(now) {
   const [mine, other] = [counts(now), counts(plain(now))];
   const head = ["parameters", blockName(now), "plain 1×64d", "ratio"];
   const cells = (name) => [grouped(mine[name]), grouped(other[name]), percent(mine[name] / other[name])];
-  const rows = Object.entries(ROWS_OF_TABLE).map(([name, text]) => element("tr", { class: `rw-rx-of-${name}` },
-    element("th", { scope: "row" }, text), ...cells(name).map((cell) => element("td", {}, cell))));
+  const rows = Object.entries(ROWS_OF_TABLE).map(([name, text]) =>
+    element(
+      "tr",
+      { class: `rw-rx-of-${name}` },
+      element("th", { scope: "row" }, text),
+      ...cells(name).map((cell) => element("td", {}, cell)),
+    ),
+  );
   const { side } = sizes(now);
   return [
-    element("caption", {}, "All three forms have these numbers. "
-      + `MACs: each weight of a convolution, at ${side} × ${side} positions.`),
+    element(
+      "caption",
+      {},
+      "All three forms have these numbers. " + `MACs: each weight of a convolution, at ${side} × ${side} positions.`,
+    ),
     element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text)))),
     element("tbody", {}, ...rows),
   ];

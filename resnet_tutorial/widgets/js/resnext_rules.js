@@ -1,7 +1,7 @@
 // The arithmetic of a ResNeXt block, without any drawing.
 
 export const CARDINALITIES = [1, 2, 4, 8, 16, 32, 64];
-export const STAGES = [256, 512, 1024, 2048];  // channels in and out of the blocks of each stage
+export const STAGES = [256, 512, 1024, 2048]; // channels in and out of the blocks of each stage
 export const FORMS = ["a", "b", "c"];
 export const KEPT = ["parameters", "macs", "nothing"];
 const PLAIN = { cardinality: 1, width: 64 };

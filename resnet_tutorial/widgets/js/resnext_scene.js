@@ -3,12 +3,12 @@
 import { sizes } from "./resnext_rules.js";
 
 export const HEIGHT = 384;
-const BOX = 38;  // height of a path's box, with its two lines of text
-const BAR = 28;  // of a box that stands for all paths
+const BOX = 38; // height of a path's box, with its two lines of text
+const BAR = 28; // of a box that stands for all paths
 const [INPUT, ADDITION, OUTPUT] = [12, 322, 372];
-const SHORTCUT_ROOM = 42;  // on the right
-const SLOT = 65;  // least room for a path
-const GAP = 52;  // room for the paths that are not drawn
+const SHORTCUT_ROOM = 42; // on the right
+const SLOT = 65; // least room for a path
+const GAP = 52; // room for the paths that are not drawn
 const ROWS = {
   a: { reduce: 84, transform: 150, concatenate: 183, expand: 216, sum: 272 },
   b: { reduce: 84, transform: 150, concatenate: 207, expand: 262, sum: ADDITION },
@@ -55,7 +55,7 @@ function box(kind, x, y, wide, high, texts, o = 1) {
 /** Return the shapes of the block, always as many and in the same order for each form of one block. */
 export function scene(now, width) {
   const place = places(now.cardinality, width);
-  const form = now.cardinality === 1 ? "c" : now.form;  // one path has nothing to merge: its forms are one
+  const form = now.cardinality === 1 ? "c" : now.form; // one path has nothing to merge: its forms are one
   const merged = { reduce: form === "c", expand: form !== "a" };
   const view = { ...now, ...sizes(now), form, place, rows: ROWS[form], merged };
   return [

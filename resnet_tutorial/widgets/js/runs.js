@@ -7,9 +7,16 @@ import { PLOT, epochUnder, picture } from "./runs_picture.js";
 import { explanation, sentence, table } from "./runs_table.js";
 
 const STATE_NAMES = ["kind", "axis", "training", "validation", "test", "shown", "epoch", "reference"];
-const KINDS_OFFERED = [["error", "error (%)"], ["loss", "loss"]];
-const AXES_OFFERED = [["zero", "from zero"], ["fitted", "fitted to the curves"], ["log", "logarithmic"]];
-const USUAL_WIDTH = 660;  // where the page does not say
+const KINDS_OFFERED = [
+  ["error", "error (%)"],
+  ["loss", "loss"],
+];
+const AXES_OFFERED = [
+  ["zero", "from zero"],
+  ["fitted", "fitted to the curves"],
+  ["log", "logarithmic"],
+];
+const USUAL_WIDTH = 660; // where the page does not say
 
 function render({ model, el }) {
   const runs = model.get("runs");
@@ -17,16 +24,23 @@ function render({ model, el }) {
   const last = longest(runs);
   const set = (values) => change(model, values);
   const now = () => settled(Object.fromEntries(STATE_NAMES.map((name) => [name, model.get(name)])), runs);
-  const toggled = (index, on) => now().shown.map((was, n) => Number(n === index ? on : was)).join("");
+  const toggled = (index, on) =>
+    now()
+      .shown.map((was, n) => Number(n === index ? on : was))
+      .join("");
 
   const kind = choice({ label: "Curves", options: KINDS_OFFERED, changed: (value) => set({ kind: value }) });
   const axis = choice({ label: "Vertical axis", options: AXES_OFFERED, changed: (value) => set({ axis: value }) });
   const partTicks = parts.map(([word, key]) => [
-    word, tick({ label: [lineOfPart(key), `${word}, ${DASH_WORDS[key]}`], changed: (on) => set({ [word]: on }) }),
+    word,
+    tick({ label: [lineOfPart(key), `${word}, ${DASH_WORDS[key]}`], changed: (on) => set({ [word]: on }) }),
   ]);
-  const runTicks = runs.map((run, index) => tick({
-    label: [lineOfRun(index), run.name], changed: (on) => set({ shown: toggled(index, on) }),
-  }));
+  const runTicks = runs.map((run, index) =>
+    tick({
+      label: [lineOfRun(index), run.name],
+      changed: (on) => set({ shown: toggled(index, on) }),
+    }),
+  );
   const epoch = slider({ label: "Epoch", least: 1, most: last, changed: (value) => set({ epoch: value }) });
   const reference = choice({ label: "Difference from", options: [], changed: (value) => set({ reference: value }) });
   const point = (event) => set({ epoch: epochUnder(event, last) });
@@ -56,13 +70,22 @@ function render({ model, el }) {
   const bar = (label, nodes) =>
     element("div", { class: "rw-controls rw-runs-bar", role: "group", "aria-label": label }, nodes);
   const away = mount({
-    model, el, title: `Run viewer: ${runs.map(({ name }) => name).join(", ")}`, draw,
+    model,
+    el,
+    title: `Run viewer: ${runs.map(({ name }) => name).join(", ")}`,
+    draw,
     parts: [
       element("style", {}, STYLE_OF_RUNS),
       bar("What is drawn", [kind.node, axis.node, ...partTicks.map(([, control]) => control.node)]),
-      bar("Runs", runTicks.map((control) => control.node)),
-      view.plot, element("div", { class: "rw-runs-epoch" }, epoch.node),
-      runs.length > 1 ? bar("Comparison", [reference.node]) : null, view.numbers, view.note,
+      bar(
+        "Runs",
+        runTicks.map((control) => control.node),
+      ),
+      view.plot,
+      element("div", { class: "rw-runs-epoch" }, epoch.node),
+      runs.length > 1 ? bar("Comparison", [reference.node]) : null,
+      view.numbers,
+      view.note,
     ],
   });
   const unwatch = whenWidthChanges(view.plot, () => draw(() => {}));
@@ -78,7 +101,12 @@ function scene(state, runs, parts, wanted) {
   const offered = references(visible);
   const chosen = parts.filter(([word]) => state[word]);
   return {
-    ...state, parts, visible, references: offered, epochs: longest(runs), compares: runs.length > 1,
+    ...state,
+    parts,
+    visible,
+    references: offered,
+    epochs: longest(runs),
+    compares: runs.length > 1,
     reference: offered.find(({ value }) => value === wanted) ?? offered[0],
     curves: chosen.map(([word, key]) => ({ word, key, name: `${key}_${state.kind}` })),
   };
@@ -102,7 +130,7 @@ function reachable(node) {
   else node.removeAttribute("tabindex");
 }
 
-const THUMB = 16;  // pixels of a slider's thumb: it stands under the cursor
+const THUMB = 16; // pixels of a slider's thumb: it stands under the cursor
 const STYLE_OF_RUNS = `
 .rw-runs-bar .rw-control > select { grid-column: 1 / -1; }
 .rw-runs-plot { touch-action: pan-y; cursor: crosshair; }

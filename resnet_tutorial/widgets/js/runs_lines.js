@@ -5,12 +5,12 @@ import { LINES, drawn } from "./kit.js";
 export const DASHES = { train: "6 4", val: "1.5 4", test: null };
 export const DASH_WORDS = { train: "dashed", val: "dotted", test: "solid" };
 const MARKS = [
-  "M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0 -6.8 0Z",  // circle
-  "M-3.2 -3.2H3.2V3.2H-3.2Z",  // square
-  "M0 -4.4L4.2 3.2H-4.2Z",  // triangle
-  "M0 -4.8L4.8 0L0 4.8L-4.8 0Z",  // diamond
-  "M0 4.4L4.2 -3.2H-4.2Z",  // triangle that stands on its tip
-  "M-1.3 -4.4H1.3V-1.3H4.4V1.3H1.3V4.4H-1.3V1.3H-4.4V-1.3H-1.3Z",  // cross
+  "M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0 -6.8 0Z", // circle
+  "M-3.2 -3.2H3.2V3.2H-3.2Z", // square
+  "M0 -4.4L4.2 3.2H-4.2Z", // triangle
+  "M0 -4.8L4.8 0L0 4.8L-4.8 0Z", // diamond
+  "M0 4.4L4.2 -3.2H-4.2Z", // triangle that stands on its tip
+  "M-1.3 -4.4H1.3V-1.3H4.4V1.3H1.3V4.4H-1.3V1.3H-4.4V-1.3H-1.3Z", // cross
 ];
 
 /** Return the colour of a run's lines. */

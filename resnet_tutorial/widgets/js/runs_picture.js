@@ -6,7 +6,7 @@ import { DASHES, colour, mark } from "./runs_lines.js";
 
 // Pixels: the margins, the height of the two panels, and what is between them. The width is what the page has.
 export const PLOT = { left: 60, right: 36, top: 44, high: 230, gap: 40, low: 52, bottom: 22 };
-const CLOSEST = 13;  // pixels between two markers of one line
+const CLOSEST = 13; // pixels between two markers of one line
 
 /** Return the epoch under the pointer. */
 export function epochUnder(event, epochs) {
@@ -25,8 +25,14 @@ export function picture(state, width) {
   const bands = bandsOf(state);
   const limits = bands.flat().flatMap(({ low, high }) => [low, high]);
   const axis = axisFor([...lines.flatMap(({ run, name }) => run.curves[name] ?? []), ...limits], state.axis);
-  const rates = axisFor(state.visible.flatMap(({ lr }) => lr), "zero", 2);
-  return drawn("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": inWords(state) },
+  const rates = axisFor(
+    state.visible.flatMap(({ lr }) => lr),
+    "zero",
+    2,
+  );
+  return drawn(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": inWords(state) },
     frame(axis, upper, wide, state.kind === "error" ? "error (%)" : "loss"),
     frame(rates, lower, wide, "learning rate"),
     epochsBelow(x, state.epochs, wide, lower.y + lower.high),
@@ -66,9 +72,15 @@ function epochsBelow(x, epochs, wide, y) {
 
 function cursor(epoch, x, panels, width) {
   const label = { class: "rw-runs-middle rw-runs-here", x: Math.min(Math.max(32, x), width - 32), y: 12 };
-  const lines = panels.map(({ y, high }, n) => drawn("line", {
-    class: "rw-runs-cursor", x1: x, x2: x, y1: n ? y : 18, y2: y + high,  // not through the lower panel's name
-  }));
+  const lines = panels.map(({ y, high }, n) =>
+    drawn("line", {
+      class: "rw-runs-cursor",
+      x1: x,
+      x2: x,
+      y1: n ? y : 18,
+      y2: y + high, // not through the lower panel's name
+    }),
+  );
   return [drawn("text", label, `epoch ${epoch}`), ...lines];
 }
 
@@ -78,16 +90,19 @@ function nothing(x, y) {
 
 /** Return a run's line with a marker at its epochs, or at some of them where they are close together. */
 function curve({ run, name, dash }, axis, { y, high }, x, state) {
-  const values = name === "lr" ? run.lr : run.curves[name] ?? [];
+  const values = name === "lr" ? run.lr : (run.curves[name] ?? []);
   const points = values.map((value, n) => ({ epoch: n + 1, share: along(axis, value) }));
   const every = state.epochs > 1 ? Math.ceil(CLOSEST / (x(2) - x(1))) : 1;
-  const moved = ({ epoch, share }, scale = 1) => (
-    { transform: `translate(${x(epoch)} ${y + high * (1 - share)}) scale(${scale})` });
+  const moved = ({ epoch, share }, scale = 1) => ({
+    transform: `translate(${x(epoch)} ${y + high * (1 - share)}) scale(${scale})`,
+  });
   const marks = points.filter(({ epoch, share }) => share !== null && (epoch - 1) % every === 0);
   const here = points.filter(({ epoch, share }) => share !== null && epoch === state.epoch);
   const larger = name === "lr" ? 1 : 1.4;
   const line = { d: path(points, x, y, high), stroke: colour(run.index), "stroke-dasharray": dash };
-  return drawn("g", { "data-run": run.name, "data-curve": name },
+  return drawn(
+    "g",
+    { "data-run": run.name, "data-curve": name },
     drawn("path", { class: "rw-runs-line", ...line }),
     name === "lr" ? null : marks.map((point) => mark(run.index, moved(point))),
     here.map((point) => mark(run.index, { class: "rw-runs-at", ...moved(point, larger) })),
@@ -96,11 +111,13 @@ function curve({ run, name, dash }, axis, { y, high }, x, state) {
 
 /** Return the path through all points that can be drawn, with a gap where one cannot. */
 function path(points, x, y, high) {
-  return points.map(({ epoch, share }, n) => {
-    if (share === null) return "";
-    const goesOn = n > 0 && points[n - 1].share !== null;
-    return `${goesOn ? "L" : "M"}${x(epoch).toFixed(1)} ${(y + high * (1 - share)).toFixed(1)}`;
-  }).join("");
+  return points
+    .map(({ epoch, share }, n) => {
+      if (share === null) return "";
+      const goesOn = n > 0 && points[n - 1].share !== null;
+      return `${goesOn ? "L" : "M"}${x(epoch).toFixed(1)} ${(y + high * (1 - share)).toFixed(1)}`;
+    })
+    .join("");
 }
 
 /** Return for each curve drawn what lies within two spreads of the mean, if runs are compared with a mean. */
@@ -108,11 +125,13 @@ function bandsOf(state) {
   const members = state.reference?.members ?? [];
   if (members.length < 2) return [];
   const epochs = Array.from({ length: state.epochs }, (_, n) => n + 1);
-  return state.curves.map(({ name }) => epochs.flatMap((epoch) => {
-    const usual = standard(members, (run) => at(run, name, epoch));
-    if (!usual) return [];
-    return [{ epoch, low: Math.max(0, usual.mean - 2 * usual.spread), high: usual.mean + 2 * usual.spread }];
-  }));
+  return state.curves.map(({ name }) =>
+    epochs.flatMap((epoch) => {
+      const usual = standard(members, (run) => at(run, name, epoch));
+      if (!usual) return [];
+      return [{ epoch, low: Math.max(0, usual.mean - 2 * usual.spread), high: usual.mean + 2 * usual.spread }];
+    }),
+  );
 }
 
 function bandAround(band, axis, { y, high }, x) {

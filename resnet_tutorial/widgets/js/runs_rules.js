@@ -1,6 +1,10 @@
 // What the run viewer computes: which numbers, how far apart, where on the axes; without any drawing.
 
-export const PARTS_OF_DATA = [["training", "train"], ["validation", "val"], ["test", "test"]];
+export const PARTS_OF_DATA = [
+  ["training", "train"],
+  ["validation", "val"],
+  ["test", "test"],
+];
 const KINDS = ["error", "loss"];
 const AXES = ["zero", "fitted", "log"];
 
@@ -32,7 +36,7 @@ export function partsOf(runs) {
  * null: it was not finite; undefined: the run has no such curve, or was over by then.
  */
 export function at(run, curve, epoch) {
-  return (curve === "lr" ? run.lr : run.curves[curve] ?? [])[epoch - 1];
+  return (curve === "lr" ? run.lr : (run.curves[curve] ?? []))[epoch - 1];
 }
 
 /** Return the mean of numbers and their spread, which has n - 1 in the denominator. */
@@ -112,7 +116,11 @@ function linearAxis(least, most, pieces) {
   const last = Math.max(first + 1, Math.ceil(most / step - 1e-9));
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const ticks = Array.from({ length: last - first + 1 }, (_, n) => Number(((first + n) * step).toFixed(digits)));
-  return axisWith(ticks, ticks.map((value) => value.toFixed(digits)), false);
+  return axisWith(
+    ticks,
+    ticks.map((value) => value.toFixed(digits)),
+    false,
+  );
 }
 
 function logAxis(least, most) {

@@ -5,7 +5,11 @@ import { apart, at, standard, written, writtenSpread } from "./runs_rules.js";
 import { lineOfRun } from "./runs_lines.js";
 
 const FACTS = [
-  ["network", "network"], ["recipe", "recipe"], ["seed", "seed"], ["epochs", "epochs"], ["seconds", "training seconds"],
+  ["network", "network"],
+  ["recipe", "recipe"],
+  ["seed", "seed"],
+  ["epochs", "epochs"],
+  ["seconds", "training seconds"],
   ["machine", "machine"],
 ];
 
@@ -13,18 +17,34 @@ const FACTS = [
 export function table(state) {
   const several = isMean(state);
   const columns = state.visible.length + (several ? 1 : 0);
-  const title = (text) => element("tr", {},
-    element("th", { scope: "rowgroup", colspan: columns + 1, class: "rw-runs-part" }, text));
+  const title = (text) =>
+    element("tr", {}, element("th", { scope: "rowgroup", colspan: columns + 1, class: "rw-runs-part" }, text));
   const rates = state.visible.map((run) => written("lr", at(run, "lr", state.epoch)));
   const label = `The runs at epoch ${state.epoch}`;
-  return element("table", { class: "rw-runs-table", style: `--rw-columns: ${columns}`, "aria-label": label },
+  return element(
+    "table",
+    { class: "rw-runs-table", style: `--rw-columns: ${columns}`, "aria-label": label },
     element("thead", {}, heads(state, several)),
-    element("tbody", {}, title(`At epoch ${state.epoch}`),
+    element(
+      "tbody",
+      {},
+      title(`At epoch ${state.epoch}`),
       measured(state).map(([name, label]) => compared(state, name, label, (run) => at(run, name, state.epoch))),
-      row("learning rate", rates, several)),
-    element("tbody", {}, title("The whole run"),
+      row("learning rate", rates, several),
+    ),
+    element(
+      "tbody",
+      {},
+      title("The whole run"),
       compared(state, "final", "final test error (%)", (run) => run.final ?? undefined),
-      FACTS.map(([name, label]) => row(label, state.visible.map((run) => fact(run, name)), several))),
+      FACTS.map(([name, label]) =>
+        row(
+          label,
+          state.visible.map((run) => fact(run, name)),
+          several,
+        ),
+      ),
+    ),
   );
 }
 
@@ -34,8 +54,10 @@ export function explanation(state) {
   if (!state.compares) return "";
   const from = `Small numbers: difference from ${isMean(state) ? "the " : ""}${state.reference.value}`;
   if (!isMean(state)) return `${from}, for errors in percentage points.`;
-  return `${from}, and how many spreads that is. The spread is the standard deviation over the seeds (with n − 1); `
-    + "the grey band is the mean plus and minus two spreads.";
+  return (
+    `${from}, and how many spreads that is. The spread is the standard deviation over the seeds (with n − 1); ` +
+    "the grey band is the mean plus and minus two spreads."
+  );
 }
 
 function isMean(state) {
@@ -43,10 +65,13 @@ function isMean(state) {
 }
 
 function heads(state, several) {
-  return element("tr", {},
+  return element(
+    "tr",
+    {},
     element("td", {}),
     state.visible.map((run) => element("th", { scope: "col" }, lineOfRun(run.index), breakable(run.name))),
-    several ? element("th", { scope: "col" }, state.reference.label) : null);
+    several ? element("th", { scope: "col" }, state.reference.label) : null,
+  );
 }
 
 /** Return the curves that some run has, with their names: errors first. */
@@ -93,11 +118,16 @@ function differences(name, value, usual, several) {
   if (!usual || !Number.isFinite(value)) return several ? ["", ""] : [""];
   const points = apart(name, value, usual.mean);
   if (!several) return [points];
-  return [points, usual.spread ? `${(Math.abs(value - usual.mean) / usual.spread).toFixed(1)} spreads` : ""];
+  return [points, usual.spread ? `${(Math.abs(value - usual.mean) / usual.spread).toFixed(2)} spreads` : ""];
 }
 
 function number(value, beneath) {
-  return element("td", {}, value, beneath.map((text) => element("small", {}, text || "\u00a0")));
+  return element(
+    "td",
+    {},
+    value,
+    beneath.map((text) => element("small", {}, text || "\u00a0")),
+  );
 }
 
 /** Return what is read aloud: the drawn numbers of each visible run. */
@@ -105,8 +135,9 @@ export function sentence(state) {
   const unit = state.kind === "error" ? " %" : "";
   const each = state.visible.map((run) => {
     const values = state.curves.map(({ word, name }) => [word, name, at(run, name, state.epoch)]);
-    const told = values.filter(([, , value]) => value !== undefined).map(([word, name, value]) =>
-      `${word} ${state.kind} ${written(name, value)}${value === null ? "" : unit}`);
+    const told = values
+      .filter(([, , value]) => value !== undefined)
+      .map(([word, name, value]) => `${word} ${state.kind} ${written(name, value)}${value === null ? "" : unit}`);
     return `${run.name}: ${told.join(", ") || "no number"}.`;
   });
   return `Epoch ${state.epoch}. ${each.join(" ") || "No run is ticked."}`;

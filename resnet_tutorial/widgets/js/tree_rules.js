@@ -1,7 +1,7 @@
 // How a list of operations is shown: as stages, blocks and layers, with arcs for the skip connections.
 
 const WEIGHTED = new Set(["conv", "linear"]);
-const BLOCK = /^(?:(.*?)\.)?(\d+)(?=\.|$)/;  // "layer2.0.conv1": stage "layer2", block 0
+const BLOCK = /^(?:(.*?)\.)?(\d+)(?=\.|$)/; // "layer2.0.conv1": stage "layer2", block 0
 
 function blockOf(operation) {
   const found = BLOCK.exec(operation.path);
@@ -49,7 +49,7 @@ export function outline(operations) {
     const loose = first < 0 ? "layers" : number < first ? "stem" : number > last ? "head" : "between";
     group.label = group.stage === null ? loose : group.stage || "blocks";
     const before = groups.slice(0, number).filter(({ label }) => label === group.label).length;
-    group.id = before ? `${group.label}~${before}` : group.label;  // a container that runs twice has two groups
+    group.id = before ? `${group.label}~${before}` : group.label; // a container that runs twice has two groups
     for (const block of group.blocks) {
       block.id = `${group.id}.${block.label}`;
       block.label = group.stage ? `${group.stage}.${block.label}` : block.label;
@@ -83,7 +83,11 @@ export function merges(operations) {
     if ((kind !== "add" && kind !== "concat") || ends.length < 2) continue;
     const [one, other] = ends.slice(0, 2).map((value) => ancestors(operations, value));
     const fork = Math.max(...[...one].filter((value) => other.has(value)));
-    const between = (values) => [...values].filter((value) => value > fork).map((value) => value - 1).sort((a, b) => a - b);
+    const between = (values) =>
+      [...values]
+        .filter((value) => value > fork)
+        .map((value) => value - 1)
+        .sort((a, b) => a - b);
     const ways = [between(one), between(other)];
     const [shortcut, branch] = ways[1].length <= ways[0].length ? [ways[1], ways[0]] : ways;
     found.push({ index, fork, branch, shortcut });
@@ -93,7 +97,8 @@ export function merges(operations) {
 
 function sums(operations, from, to) {
   const total = { params: 0, macs: 0, bytes: 0 };
-  for (let index = from; index < to; index += 1) for (const name of Object.keys(total)) total[name] += operations[index][name];
+  for (let index = from; index < to; index += 1)
+    for (const name of Object.keys(total)) total[name] += operations[index][name];
   return total;
 }
 
@@ -106,7 +111,8 @@ export function rowsOf(operations, isOpen) {
   const groups = outline(operations);
   const rows = [{ id: "image", kind: "image", level: 1, from: -1, to: 0 }];
   const layers = (from, to, level) => {
-    for (let index = from; index < to; index += 1) rows.push({ id: `op${index}`, kind: "layer", level, from: index, to: index + 1 });
+    for (let index = from; index < to; index += 1)
+      rows.push({ id: `op${index}`, kind: "layer", level, from: index, to: index + 1 });
   };
   for (const group of groups) {
     if (groups.length === 1 && !group.blocks.length) {
@@ -119,7 +125,14 @@ export function rowsOf(operations, isOpen) {
     if (!group.blocks.length) layers(group.from, group.to, 2);
     for (const block of group.blocks) {
       const wide = isOpen(block.id, 1);
-      rows.push({ ...block, kind: "block", level: 2, expandable: true, open: wide, ...sums(operations, block.from, block.to) });
+      rows.push({
+        ...block,
+        kind: "block",
+        level: 2,
+        expandable: true,
+        open: wide,
+        ...sums(operations, block.from, block.to),
+      });
       if (wide) layers(block.from, block.to, 3);
     }
   }
@@ -130,7 +143,7 @@ export function rowsOf(operations, isOpen) {
 function rowOfOperation(rows, count) {
   const place = new Array(count + 1).fill(0);
   rows.forEach((row, number) => {
-    if (row.open) return;  // its parts have rows of their own
+    if (row.open) return; // its parts have rows of their own
     for (let index = row.from; index < row.to; index += 1) place[index + 1] = number;
   });
   return place;
@@ -146,7 +159,7 @@ function rowOfOperation(rows, count) {
 export function arcsOf(rows, operations, joined) {
   const place = rowOfOperation(rows, operations.length);
   const beside = rows.map(() => ({ loops: [], lanes: [], side: 0 }));
-  const busy = [];  // the row at which each lane becomes free
+  const busy = []; // the row at which each lane becomes free
   for (const { index, fork, shortcut } of joined) {
     const [begin, end] = [place[fork], place[index + 1]];
     const identity = shortcut.length === 0;

@@ -1,0 +1,34 @@
+// How the shape tracer looks around its list.
+
+export const STYLE_OF_TRACER = `
+.rw [hidden] { display: none !important; }
+.rw-net-body { display: grid; grid-template-columns: minmax(0, 1fr) 16.5em; gap: 0.7em 1em; }
+.rw-net-body.rw-net-two { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
+.rw-net-two .rw-net-details { grid-column: 1 / -1; }
+.rw-net-two .rw-net-scale { display: none; }
+.rw-net-one { min-width: 0; display: flex; flex-direction: column; }
+.rw p.rw-net-title { min-height: 2.9em; font-size: 0.95em; margin: 0 0 0.4em; }
+.rw-net-step { display: flex; gap: 0.5em; }
+.rw-net-details { min-height: 21em; }
+.rw-net-two .rw-net-details { min-height: 9.5em; }
+.rw-net-two .rw-net-details .rw-heading { min-height: 0; }
+.rw-net-two .rw-net-details dl { columns: 2; }
+.rw-net-asks .rw-net-details { min-height: 0; }
+.rw-net-details dl > div { break-inside: avoid; }
+.rw-net-details .rw-heading { min-height: 2.6em; }
+.rw-net-details dl { margin: 0; }
+.rw-net-details dt { color: var(--rw-quiet); font-weight: 400; font-size: 0.9em; }
+.rw-net-details dd { margin: 0 0 0.35em; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.rw-net-reason { border-left: 4px solid #cf4a63; padding: 0.1em 0 0.1em 0.8em; margin-top: 0.7em; }
+.rw p.rw-net-legend { color: var(--rw-quiet); font-size: 0.85em; margin-top: 0.4em; }
+.rw-net-question input {
+  font: inherit; width: 5.2em; color: inherit; background: var(--rw-faint); border: 1px solid var(--rw-line);
+  border-radius: 4px; padding: 0.2em 0.4em;
+}
+@media (max-width: 640px) {
+  .rw-net-body, .rw-net-body.rw-net-two { grid-template-columns: minmax(0, 1fr); }
+  .rw-net-details { min-height: 15em; }
+  .rw-net-details .rw-heading { min-height: 0; }
+  .rw-net-asks .rw-net-details { min-height: 6em; }
+}
+`;
