@@ -181,7 +181,8 @@ export class NetworkList {
 
   /** Return a rectangle as wide as the channels and as high as the map, to one scale for the whole network. */
   tensor(row) {
-    const shown = row.to <= this.known && row.kind !== "failure";
+    const ends = this.net.failure && row.kind !== "layer" && row.to >= this.net.operations.length;
+    const shown = row.to <= this.known && !ends;
     const [channels, side = 1] = shown ? this.net.values[row.to].shape : [0, 0];
     const width = Math.max(1.5, (WIDEST * channels) / this.scale.channels);
     const height = Math.max(1.5, ((ROW - 6) * side) / this.scale.side);
@@ -265,7 +266,7 @@ export const STYLE_OF_LIST = `
 .rw-net-chosen { background: var(--rw-faint); box-shadow: inset 3px 0 var(--rw-accent); }
 .rw-net-differs { outline: 2px dashed ${SHORTCUT}; outline-offset: -2px; }
 .rw-net-wide .rw-net-scale { display: none; }
-.rw-net-wide .rw-net-name { flex: 1 0 1.8em; }
+.rw-net-wide .rw-net-name { flex: 1 0 2.3em; }
 .rw-net-failure .rw-net-name { font-weight: 650; }
 .rw-net-gutter { flex: none; }
 .rw-net-name { flex: 1 1 auto; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }
@@ -278,7 +279,7 @@ export const STYLE_OF_LIST = `
 @media (max-width: 480px) {
   .rw-net-list { font-size: 0.86em; }
   .rw-net-space { min-width: 0; }
-  .rw-net-scale { display: none; }
+  .rw-net-scale, .rw-net-to-scale { display: none; }
   .rw-net-gutter { margin-left: -12px; }
   .rw-net-row { gap: 0.3em; }
   .rw-net-shape { min-width: 7.4em; padding-right: 0.5em; }

@@ -65,7 +65,7 @@ class Tracer {
       element("div", { class: "rw-net-one" }, this.titles[number], list.node),
     );
     columns[0].append(
-      element("p", { class: "rw-net-legend" }, LEGEND, element("span", { class: "rw-net-scale" }, SCALE)),
+      element("p", { class: "rw-net-legend" }, LEGEND, element("span", { class: "rw-net-to-scale" }, SCALE)),
     );
     this.body = element("div", { class: "rw-net-body" }, ...columns, this.details);
   }

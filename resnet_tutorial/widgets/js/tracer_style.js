@@ -5,7 +5,7 @@ export const STYLE_OF_TRACER = `
 .rw-net-body { display: grid; grid-template-columns: minmax(0, 1fr) 16.5em; gap: 0.7em 1em; }
 .rw-net-body.rw-net-two { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
 .rw-net-two .rw-net-details { grid-column: 1 / -1; }
-.rw-net-two .rw-net-scale { display: none; }
+.rw-net-two .rw-net-scale, .rw-net-two .rw-net-to-scale { display: none; }
 .rw-net-one { min-width: 0; display: flex; flex-direction: column; }
 .rw p.rw-net-title { min-height: 2.9em; font-size: 0.95em; margin: 0 0 0.4em; }
 .rw-net-step { display: flex; gap: 0.5em; }
