@@ -266,7 +266,7 @@ export const STYLE_OF_LIST = `
 .rw-net-chosen { background: var(--rw-faint); box-shadow: inset 3px 0 var(--rw-accent); }
 .rw-net-differs { outline: 2px dashed ${SHORTCUT}; outline-offset: -2px; }
 .rw-net-wide .rw-net-scale { display: none; }
-.rw-net-wide .rw-net-name { flex: 1 0 2.3em; }
+.rw-net-wide .rw-net-name { flex: 1 0 3em; padding-left: 0.8em !important; }
 .rw-net-failure .rw-net-name { font-weight: 650; }
 .rw-net-gutter { flex: none; }
 .rw-net-name { flex: 1 1 auto; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }
