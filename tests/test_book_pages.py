@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import gzip
 import http.server
+import json
 import re
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag
+from urllib.parse import parse_qsl, unquote, urldefrag, urlsplit
 
 import pytest
 import yaml
 from chapter_source import CHAPTER_NAME
 from conftest import ROOT
+from live_widgets import last_values, operate
 from repository import repository
 from widget_help import violations
 
@@ -227,6 +229,34 @@ def test_widgets_wake_on_their_pages_and_are_accessible(chromium, address, html,
         assert violations(page) == []
     finally:
         page.close()
+
+
+# Chapter, the widget whose operations are done there, its name in the address, and what differs on that page.
+OPERATED = [
+    ("01", "RunViewer('plain20', 'resnet20')", "runs", {"shown": "0111"}),
+    ("02", "ConvolutionExplorer()", "convolution", {}),
+    ("03", "ShapeTracer(BasicBlock(8, 16, stride=2), (1, 8, 9, 9))", "tracer", {}),
+    ("05", "ShapeTracer()", "tracer", {}),
+    ("07", "ResNeXtExplorer()", "resnext", {}),
+]
+
+
+@pytest.mark.parametrize(("number", "make", "key", "other"), OPERATED)
+def test_every_control_works_on_the_page(chromium, address, html, number, make, key, other):
+    (path,) = (html / "book").glob(f"{number}_*.html")
+    page = chromium.new_page()
+    try:
+        page.goto(f"{address}/book/{path.name}", wait_until="networkidle")
+        place = page.locator(".book-widget").first
+        begin = json.loads(place.get_attribute("data-state"))
+        operate(place.locator("section.rw"), make)
+        page.wait_for_timeout(400)  # the address follows a moment later
+        written = dict(parse_qsl(urlsplit(page.url).query))
+    finally:
+        page.close()
+    for trait, wanted in {**last_values(make), **other}.items():
+        found = written.get(f"{key}.{trait}", str(begin[trait]))
+        assert (found if wanted is ... else found.lower() == str(wanted).lower()), (trait, found, wanted)
 
 
 def test_the_first_page_leads_to_the_book(chromium, address):

@@ -10,6 +10,7 @@ A notebook server is started on a free port of this machine, and a headless Chro
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import socket
@@ -29,21 +30,53 @@ from playwright.sync_api import Error
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 60  # for a kernel to start and torch to load
 SETUP = "from resnet_tutorial import BasicBlock, widgets\n"
-# What shows each widget, and what is done with it: label of a slider or choice, new value, the trait that must follow.
-SHOWN = {
-    "ConvolutionExplorer()": ("Stride", "3", "stride", 3),
-    "ResNeXtExplorer()": ("Kept equal", "macs", "keep", "macs"),
-    "RunViewer('plain20', 'resnet20')": ("Vertical axis", "log", "axis", "log"),
-    "ShapeTracer()": ("Network", "resnet34", "network", "resnet34"),
-    "ShapeTracer(BasicBlock(8, 16, stride=2), (1, 8, 9, 9))": ("Open to", "blocks", "level", "blocks"),
-}
+# What is done with every control of each widget: its name, the value that it is given (None: a button is pressed), and
+# where that shows in the widget's state.
+OPERATIONS: dict[str, list[tuple[str, str | None, str, object]]] = {
+    "ConvolutionExplorer()": [
+        ("Image, pixels a side", "9", "size", 9), ("Kernel", "5", "kernel", 5), ("Stride", "2", "stride", 2),
+        ("Padding", "2", "padding", 2), ("Dilation", "2", "dilation", 2), ("Output row", "2", "row", 2),
+        ("Output column", "3", "column", 3), ("Input channels", "12", "in_channels", 12),
+        ("Output channels", "6", "out_channels", 6), ("Groups", "3", "groups", 3),
+    ],
+    "ResNeXtExplorer()": [
+        ("Cardinality C", "3", "cardinality", 8), ("Kept equal", "nothing", "keep", "nothing"),
+        ("Stage: channels, map", "512", "channels", 512), ("Width d", "20", "width", 20),
+        ("(b) early concatenation", "on", "form", "b"),
+    ],
+    "RunViewer('plain20', 'resnet20')": [
+        ("Curves", "loss", "kind", "loss"), ("Vertical axis", "log", "axis", "log"),
+        ("training, dashed", "off", "training", False), ("plain20", "off", "shown", "01"), ("Epoch", "7", "epoch", 7),
+        ("Difference from", "resnet20", "reference", "resnet20"),
+    ],
+    "ShapeTracer()": [
+        ("Network", "resnet101", "network", "resnet101"), ("Image, pixels a side", "96", "size", 96),
+        ("Stem", "cifar", "stem", "cifar"), ("Stride in", "v1", "version", "v1"), ("Cardinality", "32", "groups", 32),
+        ("Width of a group", "8", "width", 8), ("Step forward", None, "selected", "stem"),
+        ("Keep for comparison", None, "kept", ...), ("Open to", "blocks", "level", "blocks"),
+        ("Break it", "no-padding", "fault", "no-padding"), ("Network", "cifar_resnet", "network", "cifar_resnet"),
+        ("Layers", "56", "depth", 56), ("Shortcuts", "C", "shortcut", "C"),
+        ("Predict: hide the shapes", "on", "hide", True), ("Step forward", None, "selected", "stem"),
+    ],
+    "ShapeTracer(BasicBlock(8, 16, stride=2), (1, 8, 9, 9))": [
+        ("Step forward", None, "selected", "op0"), ("Step forward", None, "selected", "op1"),
+        ("Step back", None, "selected", "op0"),
+    ],
+}  # fmt: skip
+
+
+def last_values(make: str) -> dict[str, object]:
+    """Return what the state must hold after all operations; `...` stands for anything that is not empty."""
+    return {trait: value for _, _, trait, value in OPERATIONS[make]}
 
 
 def notebook() -> nbformat.NotebookNode:
     """Return a notebook with a cell for each widget, and one that prints what Python knows of them."""
-    cells = [f"{SETUP if not n else ''}w{n} = widgets.{make}\nw{n}" for n, make in enumerate(SHOWN)]
-    traits = ", ".join(f"w{n}.{trait}" for n, (_, _, trait, _) in enumerate(SHOWN.values()))
-    cells.append(f"print('python:', [{traits}])")
+    cells = [f"{SETUP if not n else ''}w{n} = widgets.{make}\nw{n}" for n, make in enumerate(OPERATIONS)]
+    asked = ", ".join(
+        f"{{name: getattr(w{n}, name) for name in {list(last_values(make))}}}" for n, make in enumerate(OPERATIONS)
+    )
+    cells.append(f"import json\nprint('python:', json.dumps([{asked}]))")
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return made
@@ -101,15 +134,31 @@ def run_cell(page, number: int, classic: bool) -> None:
     page.keyboard.press("Shift+Enter")
 
 
-def operate(page, number: int, label: str, value: str) -> None:
-    """Change one setting of one of the widgets, as soon as it is shown."""
-    control = page.locator("section.rw").nth(number).get_by_label(label, exact=True)
-    control.wait_for(timeout=SECONDS * 1000)
-    if control.evaluate("node => node.tagName") == "SELECT":
-        control.select_option(value)
-    else:
-        control.fill(value)
-    page.wait_for_timeout(1000)
+def operate(widget, make: str) -> None:
+    """Do with a widget what is written for it, one control after the other."""
+    for label, value, _, _ in OPERATIONS[make]:
+        if value is None:
+            widget.get_by_role("button", name=label, exact=True).click()
+        else:
+            control = widget.get_by_label(label, exact=True).first
+            control.wait_for(timeout=SECONDS * 1000)
+            kind = control.evaluate("node => node.tagName === 'SELECT' ? 'select' : node.type")
+            if kind == "select":
+                control.select_option(value)
+            elif kind in ("checkbox", "radio"):
+                control.set_checked(value == "on")
+            else:
+                control.fill(value)
+        widget.page.wait_for_timeout(150)
+
+
+def differences(make: str, state: dict) -> list[str]:
+    """Return where a widget's state is not what its operations lead to."""
+    wrong = []
+    for trait, wanted in last_values(make).items():
+        if not state[trait] if wanted is ... else state[trait] != wanted:
+            wrong.append(f"{make}: {trait} is {state[trait]!r}, not {wanted!r}")
+    return wrong
 
 
 def answer(page) -> str:
@@ -121,7 +170,6 @@ def answer(page) -> str:
 
 def look(python: str, classic: bool, picture: Path | None) -> list[str]:
     """Return what went wrong, one line each."""
-    wanted = f"python: {[value for *_, value in SHOWN.values()]}"
     problems: list[str] = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, chromium() as browser:
         folder = Path(name)
@@ -131,13 +179,16 @@ def look(python: str, classic: bool, picture: Path | None) -> list[str]:
             page.on("pageerror", lambda error: problems.append(f"error on the page: {error}"))
             page.goto(f"{address}/{'notebooks' if classic else 'lab/tree'}/widgets.ipynb")
             try:
-                for number, (label, value, *_) in enumerate(SHOWN.values()):
+                for number, make in enumerate(OPERATIONS):
                     run_cell(page, number, classic)
-                    operate(page, number, label, value)
-                run_cell(page, len(SHOWN), classic)
-                said = answer(page)
-                if said.strip() != wanted:
-                    problems.append(f"Python says {said!r}, not {wanted!r}")
+                    widget = page.locator("section.rw").nth(number)
+                    widget.wait_for(timeout=SECONDS * 1000)
+                    operate(widget, make)
+                page.wait_for_timeout(1000)
+                run_cell(page, len(OPERATIONS), classic)
+                states = json.loads(answer(page).removeprefix("python: "))
+                for make, state in zip(OPERATIONS, states, strict=True):
+                    problems += differences(make, state)
             except Error as error:
                 problems.append(f"The notebook did not get so far: {str(error).splitlines()[0]}")
             if picture:
@@ -153,7 +204,8 @@ def main() -> int:
     options = parser.parse_args()
     python = str(Path(options.python).absolute())
     problems = look(python, options.classic, options.picture)
-    print("\n".join(problems) or f"{len(SHOWN)} widgets, each shown, operated, and known to Python.")
+    count = sum(map(len, OPERATIONS.values()))
+    print("\n".join(problems) or f"{len(OPERATIONS)} widgets, {count} operations, all of them known to Python.")
     return bool(problems)
 
 
