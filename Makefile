@@ -37,6 +37,8 @@ book: $(READY)  ## build the executed HTML book in _build/html
 
 test: book  ## build the book and run every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@# Alone: a notebook server, a kernel and a browser share the cores with nothing else.
+	@$(BIN)/python tools/live_widgets.py
 
 test-colab: $(READY) $(COLAB_READY)  ## train every network, show every widget and run every notebook under Colab's versions
 	@$(COLAB_BIN)/python tools/train_all.py

@@ -28,7 +28,7 @@ from browser import chromium
 from playwright.sync_api import Error
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 60  # for a kernel to start and torch to load
+SECONDS = 90  # for a kernel to start and torch to load
 SETUP = "from resnet_tutorial import BasicBlock, widgets\n"
 # What is done with every control of each widget: its name, the value that it is given (None: a button is pressed), and
 # where that shows in the widget's state.
@@ -164,7 +164,7 @@ def differences(make: str, state: dict) -> list[str]:
 def answer(page) -> str:
     """Return what the last cell printed."""
     line = page.get_by_text(re.compile(r"^python: \[")).last
-    line.wait_for(timeout=30_000)
+    line.wait_for(timeout=SECONDS * 1000)
     return line.inner_text()
 
 
