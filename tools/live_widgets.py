@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from browser import chromium
+from browser import ADVICE, chromium, find
 from playwright.sync_api import Error
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,6 +202,9 @@ def main() -> int:
     parser.add_argument("--classic", action="store_true", help="the classic notebook in the place of JupyterLab")
     parser.add_argument("--picture", type=Path, help="write a screenshot")
     options = parser.parse_args()
+    if find() is None:
+        print(f"The widgets were not tried in a live notebook. {ADVICE}")
+        return 0
     python = str(Path(options.python).absolute())
     problems = look(python, options.classic, options.picture)
     count = sum(map(len, OPERATIONS.values()))
