@@ -26,7 +26,7 @@ NO_PYTHON = Python 3.11 or newer is needed and was not found: install it from ht
   or say where it is with 'make PYTHON=/path/to/python3 book'.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-colab notebooks lab bench grade clean
+.PHONY: help book test test-colab test-live notebooks lab bench grade clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | \
@@ -37,13 +37,14 @@ book: $(READY)  ## build the executed HTML book in _build/html
 
 test: book  ## build the book and run every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
-	@# Alone: a notebook server, a kernel and a browser share the cores with nothing else.
-	@$(BIN)/python tools/live_widgets.py
 
-test-colab: $(READY) $(COLAB_READY)  ## train every network, show every widget and run every notebook under Colab's versions
+test-colab: $(COLAB_READY)  ## train every network and run every student notebook under Colab's own versions
 	@$(COLAB_BIN)/python tools/train_all.py
-	@$(BIN)/python tools/live_widgets.py --python $(COLAB_BIN)/python --classic
 	@$(COLAB_BIN)/python tools/run_notebook.py --jobs 2 notebooks/*.ipynb
+
+test-live: $(READY) $(COLAB_READY)  ## operate every widget in live notebooks: JupyterLab, and Colab's versions
+	@$(BIN)/python tools/live_widgets.py
+	@$(BIN)/python tools/live_widgets.py --python $(COLAB_BIN)/python --classic
 
 notebooks: $(READY)  ## write notebooks/ anew from book/
 	@$(BIN)/python tools/make_notebooks.py
