@@ -4,6 +4,7 @@ import {
   FILL,
   LINES,
   ON_FILL,
+  bar,
   button,
   calm,
   change,
@@ -56,8 +57,6 @@ function render({ model, el }) {
     links: element("div"),
     cost: element("p"),
   };
-  const bar = (label, ...nodes) =>
-    element("div", { class: "rw-controls", role: "group", "aria-label": label }, ...nodes);
 
   function draw(say) {
     const now = settled(state(model));

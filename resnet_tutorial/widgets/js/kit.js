@@ -108,6 +108,11 @@ export function tick({ label, changed }) {
   };
 }
 
+/** Return a row of controls; label is what it is called for those who do not see it. */
+export function bar(label, ...nodes) {
+  return element("div", { class: "rw-controls", role: "group", "aria-label": label }, ...nodes);
+}
+
 /** Return a button: {node, name(text)}. */
 export function button({ label, pressed }) {
   const node = element("button", { type: "button", onclick: pressed }, label);

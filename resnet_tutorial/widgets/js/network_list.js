@@ -17,11 +17,6 @@ export function fillOf({ kind, settings }) {
   return { norm: "bn", activation: "relu", pool: "pool", linear: "linear", add: "add", concat: "add" }[kind] ?? "other";
 }
 
-/** Return a shape as people write it: "256 × 56 × 56". */
-export function by(shape) {
-  return shape.join(" × ");
-}
-
 /**
  * The list of one network's rows; `chosen(id)` and `toggled(id)` are called when a reader points at a row or opens it.
  *

@@ -1,6 +1,6 @@
 // The ResNeXt explorer: cardinality against width at one cost, and the block's three forms.
 
-import { FILL, ON_FILL, calm, change, choice, drawn, element, freshName, grouped, mount, slider } from "./kit.js";
+import { FILL, ON_FILL, bar, calm, change, choice, drawn, element, freshName, grouped, mount, slider } from "./kit.js";
 import { CARDINALITIES, FORMS, STAGES, calls, counts, plain, settled, sizes } from "./resnext_rules.js";
 import { HEIGHT, between, drawnPaths, scene } from "./resnext_scene.js";
 
@@ -72,14 +72,7 @@ function render({ model, el }) {
     draw,
     parts: [
       element("style", {}, STYLE_OF_RESNEXT),
-      element(
-        "div",
-        { class: "rw-controls rw-rx-settings", role: "group", "aria-label": "Settings of the block" },
-        cardinality.node,
-        width.node,
-        keep.node,
-        channels.node,
-      ),
+      bar("Settings of the block", cardinality.node, width.node, keep.node, channels.node),
       forms.node,
       element("figure", { class: "rw-rx-figure" }, view.picture, view.caption),
       view.summary,
@@ -293,13 +286,13 @@ function bars(now, room) {
     element("p", { class: "rw-rx-legend" }, "Weights: ", ...names),
     ...both.flatMap((block, index) => [
       element("span", { class: "rw-rx-name" }, index ? `plain ${blockName(block)}` : blockName(block)),
-      bar(block, most, room - 90),
+      shares(block, most, room - 90),
     ]),
   ];
 }
 
 /** Return the bar of one block; `most` weights are as long as `room` pixels. */
-function bar(block, most, room) {
+function shares(block, most, room) {
   const count = counts(block);
   const share = (layer) => percent(count[layer] / count.convolutions);
   const label = Object.entries(LAYERS)

@@ -1,6 +1,6 @@
 // The shape tracer: a network as a list of rows that opens from stages to blocks to layers.
 
-import { button, change, choice, element, mount, slider, tick } from "./kit.js";
+import { bar, button, change, choice, element, mount, slider, tick } from "./kit.js";
 import { IMAGENET, buildNetwork, totals } from "./network_rules.js";
 import { arcsOf, firstDifference, merges, rowsOf } from "./tree_rules.js";
 import {
@@ -299,9 +299,8 @@ function table(facts) {
   return element("dl", {}, ...lines);
 }
 
-function bar(label, controls) {
-  const nodes = Object.values(controls).map(({ node }) => node);
-  return element("div", { class: "rw-controls", role: "group", "aria-label": label }, ...nodes);
+function nodesOf(controls) {
+  return Object.values(controls).map(({ node }) => node);
 }
 
 function render({ model, el }) {
@@ -313,8 +312,8 @@ function render({ model, el }) {
     draw: (say) => tracer.draw(say),
     parts: [
       element("style", {}, STYLE_OF_LIST + STYLE_OF_TRACER),
-      bar("The network", tracer.settings),
-      bar("What is shown", tracer.view),
+      bar("The network", ...nodesOf(tracer.settings)),
+      bar("What is shown", ...nodesOf(tracer.view)),
       tracer.body,
       tracer.difference,
       tracer.question.node,
