@@ -277,7 +277,14 @@ def test_runs_and_parts_are_toggled_by_mouse(chromium):
         for name in DEEP:
             page.get_by_label(name, exact=True).set_checked(False)
         settle(page)
-        assert page.locator(".rw-runs-note").inner_text() == "No run is ticked."
+        assert page.locator(".rw-runs-note").inner_text().startswith("No run is ticked: tick one")
+        assert page.locator(".rw-runs-numbers").inner_text() == ""
+        assert page.locator(".rw-runs-plot").get_by_text("No run is ticked.").is_visible()
+        assert not any(page.locator(".rw-runs-left").all_inner_texts())  # there is nothing to measure
+        assert page.get_by_label("Difference from").evaluate("(s) => s.selectedOptions[0].text") == "no run is ticked"
+        page.get_by_label("resnet20", exact=True).check()
+        settle(page)
+        assert page.locator(".rw-runs-numbers thead th").all_inner_texts() == ["resnet20"]
 
 
 def test_a_run_keeps_its_colour_and_marker(chromium):
@@ -406,10 +413,28 @@ def test_it_is_accessible_and_fits(chromium, look, width):
     viewers = RunViewer(*DEEP), RunViewer(*SEEDS, MUON, "plain20", "plain56", reference="mean of resnet8")
     with shown(chromium, *(viewer.as_html() for viewer in viewers), look=look, width=width) as page:
         assert violations(page) == [] and too_wide(page) <= 0
-        if width == 360:  # what does not fit can be scrolled by keyboard
-            page.locator(".rw-runs-numbers").last.focus()
-            page.keyboard.press("ArrowRight")
-            page.wait_for_function("[...document.querySelectorAll('.rw-runs-numbers')].at(-1).scrollLeft > 0")
+        tables = page.locator(".rw-runs-numbers")
+        assert all(tables.evaluate_all("(all) => all.map((t) => t.scrollWidth <= t.clientWidth)"))
+
+
+def test_where_columns_have_no_room_the_runs_stand_one_under_another(chromium):
+    viewer = RunViewer(*SEEDS, MUON, reference="mean of resnet8", epoch=2)
+    with shown(chromium, viewer.as_html(), width=360) as page:
+        for kind, which in (("error", ("train_error", "test_error")), ("loss", ("train_loss", "test_loss"))):
+            page.get_by_label("Curves").select_option(kind)
+            settle(page)
+            heads = page.locator(".rw-runs-rows thead th").all_inner_texts()
+            assert heads == [*(ROWS[name] for name in which), "final test error (%)"]
+            groups = page.locator(".rw-runs-rows tbody")
+            assert groups.count() == 5  # four runs, and the mean of three of them
+            for name, text in zip((*SEEDS, MUON), groups.all_inner_texts(), strict=False):
+                values = [curve(name, one)[1] for one in which]
+                told = [f"{v:.2f}" if kind == "error" else four_digits(v) for v in values]
+                assert all(part in text for part in (name, *told, f"seed {record(name)['history']['settings']['seed']};"))
+            finals = [round(record(name)["history"]["final"]["test_error"], 2) for name in SEEDS]
+            assert f"{statistics.mean(finals):.2f}" in groups.last.inner_text()
+        page.set_viewport_size({"width": 1000, "height": 900})
+        page.wait_for_selector(".rw-runs-rows", state="detached")
 
 
 def test_two_on_a_page_are_apart(chromium):

@@ -46,8 +46,8 @@ OPERATIONS: dict[str, list[tuple[str, str | None, str, object]]] = {
     ],
     "RunViewer('plain20', 'resnet20')": [
         ("Curves", "loss", "kind", "loss"), ("Vertical axis", "log", "axis", "log"),
-        ("training, dashed", "off", "training", False), ("plain20", "off", "shown", "01"), ("Epoch", "7", "epoch", 7),
-        ("Difference from", "resnet20", "reference", "resnet20"),
+        ("training, dashed", "off", "training", False), ("Difference from", "resnet20", "reference", "resnet20"),
+        ("plain20", "off", "shown", "01"), ("Epoch", "7", "epoch", 7),
     ],
     "ShapeTracer()": [
         ("Network", "resnet101", "network", "resnet101"), ("Image, pixels a side", "96", "size", 96),
@@ -127,29 +127,59 @@ def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
 def run_cell(page, number: int, classic: bool) -> None:
     """Run one cell."""
     if classic:
-        page.wait_for_function("globalThis.Jupyter?.notebook?.kernel?.is_connected()", timeout=SECONDS * 1000)
+        page.wait_for_function(
+            "(() => { const book = globalThis.Jupyter?.notebook;"
+            " return book?._fully_loaded && book.kernel?.is_connected() && book.kernel.widget_manager; })()",
+            timeout=SECONDS * 1000)  # fmt: skip
         page.evaluate(f"Jupyter.notebook.select({number}); Jupyter.notebook.execute_cell()")
         return
+    # A cell that is run while the kernel still connects is never run.
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=SECONDS * 1000)
     page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(number).click(timeout=SECONDS * 1000)
     page.keyboard.press("Shift+Enter")
 
 
-def operate(widget, make: str) -> None:
+def operate(widget, make: str, keyboard: bool = False) -> None:
     """Do with a widget what is written for it, one control after the other."""
     for label, value, _, _ in OPERATIONS[make]:
         if value is None:
-            widget.get_by_role("button", name=label, exact=True).click()
+            button = widget.get_by_role("button", name=label, exact=True)
+            button.press("Enter") if keyboard else button.click()
         else:
             control = widget.get_by_label(label, exact=True).first
             control.wait_for(timeout=SECONDS * 1000)
             kind = control.evaluate("node => node.tagName === 'SELECT' ? 'select' : node.type")
-            if kind == "select":
-                control.select_option(value)
-            elif kind in ("checkbox", "radio"):
-                control.set_checked(value == "on")
-            else:
-                control.fill(value)
+            (type_in if keyboard else choose)(control, kind, value)
         widget.page.wait_for_timeout(150)
+
+
+def choose(control, kind: str, value: str) -> None:
+    """Give a control its value in one go, as a mouse does."""
+    if kind == "select":
+        control.select_option(value)
+    elif kind in ("checkbox", "radio"):
+        control.set_checked(value == "on")
+    else:
+        control.fill(value)
+
+
+def type_in(control, kind: str, value: str) -> None:
+    """Give a control its value with keys alone: it is focused, and Home, arrows or the space bar do the rest."""
+    control.focus()
+    keys = control.page.keyboard
+    if kind in ("checkbox", "radio"):
+        if control.is_checked() != (value == "on"):
+            keys.press("Space")
+        return
+    keys.press("Home")
+    for _ in range(400):
+        now = control.input_value()
+        if now == value:
+            return
+        keys.press("ArrowRight" if kind == "range" else "ArrowDown")
+        if control.input_value() == now:
+            control.page.wait_for_timeout(50)  # what was drawn anew in between
+    raise Error(f"No key gave {control.evaluate('node => node.labels[0].textContent')!r} the value {value!r}.")
 
 
 def differences(make: str, state: dict) -> list[str]:
@@ -168,7 +198,7 @@ def answer(page) -> str:
     return line.inner_text()
 
 
-def look(python: str, classic: bool, picture: Path | None) -> list[str]:
+def look(python: str, classic: bool, keyboard: bool, picture: Path | None) -> list[str]:
     """Return what went wrong, one line each."""
     problems: list[str] = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, chromium() as browser:
@@ -183,7 +213,7 @@ def look(python: str, classic: bool, picture: Path | None) -> list[str]:
                     run_cell(page, number, classic)
                     widget = page.locator("section.rw").nth(number)
                     widget.wait_for(timeout=SECONDS * 1000)
-                    operate(widget, make)
+                    operate(widget, make, keyboard)
                 page.wait_for_timeout(1000)
                 run_cell(page, len(OPERATIONS), classic)
                 states = json.loads(answer(page).removeprefix("python: "))
@@ -200,13 +230,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=sys.executable, help="the Python that runs the server and the kernel")
     parser.add_argument("--classic", action="store_true", help="the classic notebook in the place of JupyterLab")
+    parser.add_argument("--keyboard", action="store_true", help="operate all controls with keys alone")
     parser.add_argument("--picture", type=Path, help="write a screenshot")
     options = parser.parse_args()
     if find() is None:
         print(f"The widgets were not tried in a live notebook. {ADVICE}")
         return 0
     python = str(Path(options.python).absolute())
-    problems = look(python, options.classic, options.picture)
+    problems = look(python, options.classic, options.keyboard, options.picture)
     count = sum(map(len, OPERATIONS.values()))
     print("\n".join(problems) or f"{len(OPERATIONS)} widgets, {count} operations, all of them known to Python.")
     return bool(problems)

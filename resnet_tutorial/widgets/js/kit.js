@@ -152,6 +152,11 @@ function ownTitle(title) {
   return same ? `${title} ${same + 1}` : title;
 }
 
+/** Keep JupyterLab from taking a control's keys for commands of its own: an arrow would leave the cell, a letter add one. */
+function keepsItsKeys({ target }) {
+  target.setAttribute("data-lm-suppress-shortcuts", "true"); // it asks the very element that has the focus
+}
+
 /**
  * Draw a widget now and after every change of its state; return a function that takes it away again.
  *
@@ -159,7 +164,7 @@ function ownTitle(title) {
  */
 export function mount({ model, el, title, parts, draw }) {
   const spoken = element("p", { class: "rw-spoken", "aria-live": "polite" });
-  const attributes = { class: "rw", "aria-label": ownTitle(title), "data-title": title };
+  const attributes = { class: "rw", "aria-label": ownTitle(title), "data-title": title, onfocusin: keepsItsKeys };
   const root = element("section", attributes, element("style", {}, STYLE), ...parts, spoken);
   let due = 0;
   let speaking = 0;
@@ -208,6 +213,7 @@ const STYLE = `
 .rw-controls { display: flex; flex-wrap: wrap; gap: 0.5em 1.4em; margin: 0 0 0.9em; align-items: end; }
 .rw-control { display: grid; grid-template-columns: auto 2.2em; gap: 0.1em 0.5em; align-items: center; margin: 0; }
 .rw-control label { grid-column: 1 / -1; font-size: 0.85em; color: var(--rw-quiet); margin: 0; }
+.rw-control > select { grid-column: 1 / -1; }
 .rw-control input[type="range"] { width: 8.5em; min-width: 0; accent-color: var(--rw-accent); margin: 0; height: 1.6em; }
 .rw-control.rw-tick { display: flex; gap: 0.45em; min-height: 1.9em; }
 .rw-value { font-variant-numeric: tabular-nums; font-weight: 600; padding: 0; margin: 0; }

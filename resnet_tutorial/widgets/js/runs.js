@@ -1,10 +1,10 @@
 // The run viewer: curves of training runs, a cursor over the epochs, and a column of numbers for each run.
 
-import { change, choice, element, mount, slider, tick } from "./kit.js";
+import { bar, change, choice, element, mount, slider, tick } from "./kit.js";
 import { longest, partsOf, references, settled } from "./runs_rules.js";
 import { DASH_WORDS, lineOfPart, lineOfRun } from "./runs_lines.js";
 import { PLOT, epochUnder, picture } from "./runs_picture.js";
-import { explanation, sentence, table } from "./runs_table.js";
+import { explanation, sentence, tableByColumn, tableByRow } from "./runs_table.js";
 
 const STATE_NAMES = ["kind", "axis", "training", "validation", "test", "shown", "epoch", "reference"];
 const KINDS_OFFERED = [
@@ -16,6 +16,7 @@ const AXES_OFFERED = [
   ["fitted", "fitted to the curves"],
   ["log", "logarithmic"],
 ];
+const NOTHING_OFFERED = [["", "no run is ticked"]];
 const USUAL_WIDTH = 660; // where the page does not say
 
 function render({ model, el }) {
@@ -58,17 +59,14 @@ function render({ model, el }) {
     runTicks.forEach((control, index) => control.show(state.shown[index]));
     epoch.limit(1, last);
     epoch.show(state.epoch);
-    reference.offer(state.references.map(({ value, label }) => [value, label]));
-    reference.show(state.reference?.value);
+    reference.offer(state.visible.length ? state.references.map(({ value, label }) => [value, label]) : NOTHING_OFFERED);
+    reference.show(state.reference?.value ?? "");
     view.plot.replaceChildren(picture(state, view.plot.clientWidth || USUAL_WIDTH));
-    view.numbers.replaceChildren(table(state));
-    reachable(view.numbers);
+    show(view.numbers, state);
     view.note.textContent = explanation(state);
     say(sentence(state));
   }
 
-  const bar = (label, nodes) =>
-    element("div", { class: "rw-controls rw-runs-bar", role: "group", "aria-label": label }, nodes);
   const away = mount({
     model,
     el,
@@ -76,14 +74,11 @@ function render({ model, el }) {
     draw,
     parts: [
       element("style", {}, STYLE_OF_RUNS),
-      bar("What is drawn", [kind.node, axis.node, ...partTicks.map(([, control]) => control.node)]),
-      bar(
-        "Runs",
-        runTicks.map((control) => control.node),
-      ),
+      bar("What is drawn", kind.node, axis.node, ...partTicks.map(([, control]) => control.node)),
+      bar("Runs", ...runTicks.map((control) => control.node)),
       view.plot,
       element("div", { class: "rw-runs-epoch" }, epoch.node),
-      runs.length > 1 ? bar("Comparison", [reference.node]) : null,
+      runs.length > 1 ? bar("Comparison", reference.node) : null,
       view.numbers,
       view.note,
     ],
@@ -124,15 +119,22 @@ function whenWidthChanges(node, changed) {
   return () => observer.disconnect();
 }
 
-/** Let the keyboard scroll what is wider than its place. */
-function reachable(node) {
-  if (node.scrollWidth > node.clientWidth) node.setAttribute("tabindex", "0");
+/** Show the numbers in columns, or run under run where the columns do not fit; nothing where no run is ticked. */
+function show(node, state) {
+  if (!state.visible.length) return node.replaceChildren();
+  node.replaceChildren(tableByColumn(state));
+  if (tooWide(node)) node.replaceChildren(tableByRow(state));
+  // What does not fit even so, in very large letters, can be scrolled by keyboard.
+  if (tooWide(node)) node.setAttribute("tabindex", "0");
   else node.removeAttribute("tabindex");
+}
+
+function tooWide(node) {
+  return node.scrollWidth > node.clientWidth;
 }
 
 const THUMB = 16; // pixels of a slider's thumb: it stands under the cursor
 const STYLE_OF_RUNS = `
-.rw-runs-bar .rw-control > select { grid-column: 1 / -1; }
 .rw-runs-plot { touch-action: pan-y; cursor: crosshair; }
 .rw-runs-plot svg { font-size: 12px; user-select: none; max-width: none; }
 .rw-runs-plot text { fill: var(--rw-quiet); font-variant-numeric: tabular-nums; }
@@ -170,20 +172,17 @@ const STYLE_OF_RUNS = `
 .rw .rw-runs-numbers :is(th[scope="row"], thead td) {
   width: 8.6em; text-align: left; padding-left: 0; color: var(--rw-quiet);
 }
-.rw .rw-runs-numbers[tabindex] :is(th[scope="row"], thead td) {  /* the numbers move, their names stay */
-  position: sticky; left: 0;
-  background: var(--pst-color-background, var(--jp-layout-color0, var(--vscode-editor-background, Canvas)));
-}
 .rw .rw-runs-numbers .rw-runs-part { text-align: left; font-weight: 650; padding: 0.7em 0 0.22em; }
 .rw .rw-runs-drawn td { font-weight: 600; }
 .rw-runs-numbers small {
   display: block; color: var(--rw-quiet); font-size: 0.82em; font-weight: 400; white-space: nowrap;
 }
 .rw .rw-runs-note { color: var(--rw-quiet); font-size: 0.87em; }
-@media (max-width: 480px) {
-  .rw .rw-runs-numbers .rw-runs-table { min-width: calc(6.4em + 6em * var(--rw-columns)); }
-  .rw .rw-runs-numbers :is(th[scope="row"], thead td) { width: 6.4em; }
-}
+.rw .rw-runs-numbers .rw-runs-rows { min-width: 0; max-width: none; }
+.rw .rw-runs-rows .rw-runs-part { border-top-width: 2px; padding-top: 0.4em; }
+.rw .rw-runs-rows .rw-runs-part svg { display: inline-block; vertical-align: -0.15em; }
+.rw .rw-runs-rows .rw-runs-drawn td { border: 0; }
+.rw .rw-runs-rows .rw-runs-facts { border: 0; text-align: left; padding-left: 0; color: var(--rw-quiet); font-size: 0.87em; }
 `;
 
 export default { render };

@@ -40,7 +40,7 @@ export function picture(state, width) {
     cursor(state.epoch, x(state.epoch), [upper, lower], width),
     lines.map((line) => curve(line, axis, upper, x, state)),
     state.visible.map((run) => curve({ run, name: "lr", dash: null }, rates, lower, x, state)),
-    lines.length ? null : nothing(PLOT.left + wide / 2, PLOT.top + PLOT.high / 2),
+    lines.length ? null : nothing(state, PLOT.left + wide / 2, PLOT.top + PLOT.high / 2),
   );
 }
 
@@ -50,13 +50,13 @@ function inWords(state) {
   return `By epoch: ${curves} of ${names}, and beneath the learning rate. The table has the numbers.`;
 }
 
-/** Return an axis: its lines, their numbers and its name. */
+/** Return an axis: its lines, their numbers and its name; of an axis for no values only the lines. */
 function frame(axis, { y, high }, wide, name) {
   const lines = axis.ticks.flatMap((value, n) => {
     const height = y + high * (1 - along(axis, value));
     return [
       drawn("line", { class: "rw-runs-grid", x1: PLOT.left, x2: PLOT.left + wide, y1: height, y2: height }),
-      drawn("text", { class: "rw-runs-left", x: PLOT.left - 10, y: height + 4 }, axis.texts[n]),
+      drawn("text", { class: "rw-runs-left", x: PLOT.left - 10, y: height + 4 }, axis.empty ? "" : axis.texts[n]),
     ];
   });
   return [drawn("text", { class: "rw-runs-name", x: 0, y: y - 14 }, name), ...lines];
@@ -84,8 +84,8 @@ function cursor(epoch, x, panels, width) {
   return [drawn("text", label, `epoch ${epoch}`), ...lines];
 }
 
-function nothing(x, y) {
-  return drawn("text", { class: "rw-runs-middle", x, y }, "No curve is ticked.");
+function nothing(state, x, y) {
+  return drawn("text", { class: "rw-runs-middle", x, y }, state.visible.length ? "No curve is ticked." : "No run is ticked.");
 }
 
 /** Return a run's line with a marker at its epochs, or at some of them where they are close together. */

@@ -137,10 +137,10 @@ function logAxis(least, most) {
   return axisWith(ticks, ticks.map(String), true);
 }
 
-/** Return an axis that holds all values, {log, least, most, ticks, texts}; a logarithmic one has no zero. */
+/** Return an axis that holds all values, {log, least, most, ticks, texts, empty}; a logarithmic one has no zero. */
 export function axisFor(values, kind, pieces = 5) {
   const finite = values.filter((value) => Number.isFinite(value) && (kind !== "log" || value > 0));
-  if (!finite.length) return linearAxis(0, 1, pieces);
+  if (!finite.length) return { ...linearAxis(0, 1, pieces), empty: true };
   const [least, most] = [Math.min(...finite), Math.max(...finite)];
   if (kind === "log") return logAxis(least, most);
   return linearAxis(kind === "zero" ? Math.min(0, least) : least, most, pieces);

@@ -14,7 +14,7 @@ const FACTS = [
 ];
 
 /** Return the table: a column for each visible run, and one for the mean, if they are compared with it. */
-export function table(state) {
+export function tableByColumn(state) {
   const several = isMean(state);
   const columns = state.visible.length + (several ? 1 : 0);
   const title = (text) =>
@@ -29,14 +29,14 @@ export function table(state) {
       "tbody",
       {},
       title(`At epoch ${state.epoch}`),
-      measured(state).map(([name, label]) => compared(state, name, label, (run) => at(run, name, state.epoch))),
+      measured(state).map(([name, label]) => compared(state, name, label, readAt(state, name))),
       row("learning rate", rates, several),
     ),
     element(
       "tbody",
       {},
       title("The whole run"),
-      compared(state, "final", "final test error (%)", (run) => run.final ?? undefined),
+      compared(state, "final", FINAL, finalOf),
       FACTS.map(([name, label]) =>
         row(
           label,
@@ -48,9 +48,48 @@ export function table(state) {
   );
 }
 
+/**
+ * Return the same where columns have no room: run under run, each with the numbers of the curves that are drawn.
+ *
+ * What a run was stands beneath its numbers in one line.
+ */
+export function tableByRow(state) {
+  const measures = [
+    ...state.curves.map(({ word, name }) => [name, `${word} ${state.kind}${unitOf(state.kind)}`, readAt(state, name)]),
+    ["final", FINAL, finalOf],
+  ];
+  const columns = measures.map(([name, , read]) => cellsOf(state, name, read));
+  const group = (nth, head, ...rest) =>
+    element(
+      "tbody",
+      {},
+      element("tr", {}, element("th", { scope: "rowgroup", colspan: columns.length, class: "rw-runs-part" }, head)),
+      element(
+        "tr",
+        { class: "rw-runs-drawn" },
+        columns.map((cells) => cells[nth]),
+      ),
+      rest,
+    );
+  return element(
+    "table",
+    { class: "rw-runs-table rw-runs-rows", "aria-label": `The runs at epoch ${state.epoch}` },
+    element("thead", {}, element("tr", {}, ...measures.map(([, label]) => element("th", { scope: "col" }, label)))),
+    state.visible.map((run, nth) => group(nth, [lineOfRun(run.index), " ", ...breakable(run.name)], facts(run, columns))),
+    isMean(state) ? group(state.visible.length, state.reference.label) : null,
+  );
+}
+
+/** Return one line that says what a run was. */
+function facts(run, columns) {
+  const texts = [run.network, run.recipe, `seed ${run.seed}`, `${run.epochs} epochs`, `${seconds(run)} s`, run.machine];
+  const line = element("td", { colspan: columns.length, class: "rw-runs-facts" }, breakable(texts.join("; ")));
+  return element("tr", {}, line);
+}
+
 /** Return what the small numbers of the table are. */
 export function explanation(state) {
-  if (!state.reference) return "No run is ticked.";
+  if (!state.reference) return "No run is ticked: tick one above to see its curves and its numbers.";
   if (!state.compares) return "";
   const from = `Small numbers: difference from ${isMean(state) ? "the " : ""}${state.reference.value}`;
   if (!isMean(state)) return `${from}, for errors in percentage points.`;
@@ -74,10 +113,25 @@ function heads(state, several) {
   );
 }
 
+const FINAL = "final test error (%)";
+
+function finalOf(run) {
+  return run.final ?? undefined;
+}
+
+function readAt(state, curve) {
+  return (run) => at(run, curve, state.epoch);
+}
+
+function unitOf(kind) {
+  return kind === "error" ? " (%)" : "";
+}
+
 /** Return the curves that some run has, with their names: errors first. */
 function measured(state) {
-  const named = (kind, unit) => state.parts.map(([word, key]) => [`${key}_${kind}`, `${word} ${kind}${unit}`]);
-  return [...named("error", " (%)"), ...named("loss", "")];
+  return ["error", "loss"].flatMap((kind) =>
+    state.parts.map(([word, key]) => [`${key}_${kind}`, `${word} ${kind}${unitOf(kind)}`]),
+  );
 }
 
 /** Return a name that may be parted after a hyphen, an underscore and an equals sign. */
@@ -86,7 +140,10 @@ function breakable(name) {
 }
 
 function fact(run, name) {
-  if (name !== "seconds") return breakable(String(run[name]));
+  return name === "seconds" ? seconds(run) : breakable(String(run[name]));
+}
+
+function seconds(run) {
   const [whole, tenths] = run.seconds.toFixed(1).split(".");
   return `${grouped(whole)}.${tenths}`;
 }
@@ -98,6 +155,13 @@ function row(label, texts, several) {
 
 /** Return a row of numbers with their differences beneath; its height is the same whatever the numbers are. */
 function compared(state, name, label, read) {
+  const isDrawn = state.curves.some((curve) => curve.name === name);
+  const head = element("th", { scope: "row" }, label);
+  return element("tr", { class: isDrawn ? "rw-runs-drawn" : null }, head, cellsOf(state, name, read));
+}
+
+/** Return a cell for each visible run, and one for the mean, if they are compared with it. */
+function cellsOf(state, name, read) {
   const several = isMean(state);
   const usual = standard(state.reference?.members ?? [], read);
   const cells = state.visible.map((run) => {
@@ -110,8 +174,7 @@ function compared(state, name, label, read) {
     const spread = usual ? `spread ${writtenSpread(name, usual)}` : "";
     cells.push(number(usual ? written(name, usual.mean) : "–", [spread, ""]));
   }
-  const isDrawn = state.curves.some((curve) => curve.name === name);
-  return element("tr", { class: isDrawn ? "rw-runs-drawn" : null }, element("th", { scope: "row" }, label), cells);
+  return cells;
 }
 
 function differences(name, value, usual, several) {
