@@ -123,6 +123,28 @@ def test_the_window_moves_by_itself_and_stops(chromium):
         assert page.get_by_role("button", name="Move the window").is_visible()
 
 
+def test_with_less_motion_the_window_moves_one_position_for_each_press(chromium):
+    html = ConvolutionExplorer(size=4, kernel=3, padding=0).as_html()
+    with shown(chromium, html, reduced_motion="reduce") as page:
+        seen = []
+        for _ in range(5):
+            places = [page.get_by_label(f"Output {axis}").input_value() for axis in ("row", "column")]
+            seen.append(tuple(map(int, places)))
+            page.get_by_role("button", name="Next position").press("Enter")
+            settle(page)
+        assert seen == [(1, 1), (1, 2), (2, 1), (2, 2), (1, 1)]
+        page.get_by_label("Kernel", exact=True).fill("7")  # it does not fit: nothing can move
+        settle(page)
+        assert page.get_by_role("button", name="Next position").is_disabled()
+
+
+def test_a_window_that_steps_over_pixels_is_named(chromium):
+    with shown(chromium, ConvolutionExplorer(size=8, kernel=1, stride=2, padding=0).as_html()) as page:
+        note = page.locator(".rw-conv-note").inner_text()
+        assert "steps over pixels" in note and "48 of the 64" in note and "padded" not in note
+        assert "rows 1 to 1, columns 1 to 1" in page.get_by_role("img").first.get_attribute("aria-label")
+
+
 def test_channels_and_groups(chromium):
     with shown(chromium, ConvolutionExplorer(size=8, kernel=3).as_html()) as page:
         page.get_by_label("Input channels", exact=True).select_option("12")

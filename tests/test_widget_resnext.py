@@ -146,8 +146,9 @@ def expect(page, cardinality: int, width: int, channels: int = 256, keep: str = 
     assert f"The share of the 3×3 {verb}" in said
     assert ("No other whole width comes nearer" in said) == (keep != "nothing" and cardinality > 1)
     assert (f"{width}d means {width * channels // 256} channels a group" in said) == (channels != 256)
-    assert f"{cardinality}×{width}d has {bottleneck_width(channels // 4, cardinality, width)} channels" in said
-    assert f"{channels // 4}, at" in said
+    middle = bottleneck_width(channels // 4, cardinality, width)
+    assert f"{cardinality}×{width}d has {middle} channel{'' if middle == 1 else 's'} in the middle" in said
+    assert ("as the plain block, at" if middle == channels // 4 else f"{channels // 4}, at") in said
 
 
 def test_each_control_by_keyboard_alone(chromium):

@@ -198,7 +198,7 @@ def test_every_choice_by_keyboard_alone(chromium):
         to("Break it")
         page.keyboard.press("ArrowDown")
         settle(page)
-        assert "In layer2.0 the network ends" in page.locator(".rw-net-reason").inner_text()
+        assert "In layer2.0 the network fails" in page.locator(".rw-net-reason").inner_text()
         page.keyboard.press("Home")
         to("Keep for comparison")
         page.keyboard.press("Enter")
@@ -285,8 +285,10 @@ def test_it_says_where_and_why_it_fails(chromium, fault, place, words):
         page.get_by_label("Break it").select_option(fault)
         settle(page)
         reason = page.locator(".rw-net-reason").inner_text()
-        assert f"In {place} the network ends" in reason and all(word in reason for word in words), reason
-        assert all_rows(page)[-1]["text"].endswith("fails here")
+        assert f"In {place} the network fails" in reason and all(word in reason for word in words), reason
+        rows = [row["text"] for row in all_rows(page)]
+        assert rows[-1].endswith("fails here")
+        assert place == "fc" or f"{place}:" in " ".join(rows[:-1])  # the block stands open
         page.get_by_label("Break it").select_option("none")
         settle(page)
         assert not page.locator(".rw-net-reason").is_visible()
@@ -325,11 +327,64 @@ def test_nonsense_in_the_address_does_no_harm(chromium):
     wild = {"network": "vgg", "size": -7, "width": 1e9, "groups": 3, "kept": "{", "selected": "op99999",
             "toggled": ",,x,", "level": "?", "fault": "all"}  # fmt: skip
     with shown(chromium, html(), **{f"tracer.{name}": value for name, value in wild.items()}) as page:
-        assert_title(page, ShapeTracer(network="resnet18", size=16).as_trace())
+        assert_title(page, ShapeTracer(size=16, width=128).as_trace())  # what cannot be is as the page has it
         assert page.get_by_role("tree").count() >= 1
 
 
+def test_after_a_prediction_the_view_is_as_it_was(chromium):
+    with shown(chromium, html(toggled="layer2,layer2.0", selected="op38", compare={"version": "v1"})) as page:
+        before = page.locator(".rw-net-body").inner_text()
+        page.get_by_label("Predict").check()
+        settle(page)
+        assert page.get_by_role("tree").count() == 1
+        page.get_by_label("Predict").uncheck()
+        settle(page)
+        assert page.locator(".rw-net-body").inner_text() == before
+
+
+def test_a_wrong_prediction_is_told_how_to_count(chromium):
+    with shown(chromium, html(hide=True)) as page:
+        for name, value in (("Channels", 64), ("Height", 224), ("Width", 224)):
+            page.get_by_label(name, exact=True).fill(str(value))
+        places = "[...document.querySelectorAll('.rw-net-question button')].map((n) => n.getBoundingClientRect().top)"
+        before = page.evaluate(places)
+        page.get_by_role("button", name="Check").click()
+        settle(page)
+        assert "⌊(224 + 2 · 3 − 7) / 2⌋ + 1" in page.get_by_role("status").inner_text()
+        page.get_by_role("button", name="Show it").click()
+        settle(page)
+        assert "64 × 112 × 112" in page.get_by_role("status").inner_text()
+        assert page.evaluate(places) == before  # nothing moves away under the mouse
+
+
 # --- looks, speed, and those who do not see it ---
+
+
+CUT = """[...document.querySelectorAll(".rw-net-name")]
+    .filter((name) => name.offsetParent && name.scrollWidth > name.clientWidth).map((name) => name.textContent)"""
+
+
+@pytest.mark.parametrize("options", [{"level": "layers"}, {"compare": {"version": "v1"}, "level": "layers"},
+                                     {"network": "cifar_resnet", "shortcut": "A", "level": "layers"}])  # fmt: skip
+def test_no_name_is_cut_at_any_width(chromium, options):
+    with shown(chromium, html(**options)) as page:
+        for width in (1000, 790, 745, 700, 660, 600, 540, 480, 420, 360):
+            page.set_viewport_size({"width": width, "height": 900})
+            settle(page)
+            for top in (0, 600):
+                page.locator(".rw-net-list").first.evaluate("(list, top) => { list.scrollTop = top; }", top)
+                settle(page)
+                assert page.evaluate(CUT) == [], f"{width} pixels"
+            assert too_wide(page) <= 0, width
+
+
+def test_letters_twice_as_large_have_room(chromium):
+    with shown(chromium, html(level="layers")) as page:
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        settle(page)
+        box, frame = (page.locator(name).first.bounding_box() for name in (".rw-net-list", "section.rw"))
+        assert box["width"] > 0.85 * frame["width"]  # what stood beside it stands beneath it
+        assert too_wide(page) <= 0
 
 
 @pytest.mark.parametrize(("look", "width"), itertools.product(("light", "dark"), (1000, 360)))
@@ -484,4 +539,4 @@ def test_every_fault_on_offer_breaks_the_network(chromium):
             for fault in offered[1:]:
                 page.get_by_label("Break it").select_option(fault)
                 settle(page)
-                assert "the network ends" in page.locator(".rw-net-reason").inner_text(), (network, fault)
+                assert "the network fails" in page.locator(".rw-net-reason").inner_text(), (network, fault)

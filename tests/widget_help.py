@@ -35,10 +35,14 @@ def page_of(*widgets: str, look: str = "light") -> str:
 
 
 @contextmanager
-def shown(browser, *widgets: str, look: str = "light", width: int = 1000, **state) -> Iterator:
+def shown(
+    browser, *widgets: str, look: str = "light", width: int = 1000, reduced_motion: str = "no-preference", **state
+) -> Iterator:
     """Open such a page; ``state`` goes into its address. It must complain of nothing and ask for nothing else."""
     complaints: list[str] = []
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=look)
+    page = browser.new_page(
+        viewport={"width": width, "height": 900}, color_scheme=look, reduced_motion=reduced_motion
+    )
     page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     html = page_of(*widgets, look=look)

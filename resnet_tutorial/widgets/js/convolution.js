@@ -22,6 +22,7 @@ const SIDE = 272; // of the padded image, so that nothing on the page moves whil
 const CHANNELS = Array.from({ length: 16 }, (_, n) => n + 1);
 const STEP = 450; // milliseconds between two positions of the moving window
 const LIMITS = { size: [1, 14], kernel: [1, 7], stride: [1, 5], padding: [0, 4], dilation: [1, 4] };
+const NAME_OF_WALK = calm() ? "Next position" : "Move the window";
 const NAMES = [...Object.keys(LIMITS), "row", "column", "in_channels", "out_channels", "groups"];
 
 function render({ model, el }) {
@@ -55,7 +56,7 @@ function render({ model, el }) {
     formula: element("p", { class: "rw-conv-formula" }),
     note: element("p", { class: "rw-conv-note" }),
     links: element("div"),
-    cost: element("p"),
+    cost: element("p", { class: "rw-conv-cost" }),
   };
 
   function draw(say) {
@@ -66,6 +67,7 @@ function render({ model, el }) {
       control.limit(1, Math.max(1, axis.out));
       control.show(axis.out ? now[name] : 1);
     }
+    walk.allow(axis.out);
     groups.offer(commonDivisors(now.in_channels, now.out_channels).map((n) => [n]));
     groups.show(now.groups);
     view.input.replaceChildren(inputGrid(now, axis));
@@ -74,9 +76,8 @@ function render({ model, el }) {
     view.note.textContent = note(now, axis);
     view.links.replaceChildren(links(now));
     view.cost.textContent = costs(now, axis);
-    say(
-      `${axis.out ? `The output has ${axis.out} by ${axis.out} positions.` : "The kernel does not fit."} ${note(now, axis)}`,
-    );
+    const where = `Output ${now.row}, ${now.column} of ${axis.out} by ${axis.out}.`;
+    say(`${axis.out ? where : "The kernel does not fit."} ${note(now, axis)}`);
   }
 
   const away = mount({
@@ -135,7 +136,7 @@ function walker(model, set) {
   function stop() {
     clearInterval(timer);
     timer = 0;
-    control.name("Move the window");
+    control.name(NAME_OF_WALK);
   }
   function step() {
     const now = settled(state(model));
@@ -145,19 +146,28 @@ function walker(model, set) {
     else set({ row: now.row + 1, column: 1 });
   }
   const control = button({
-    label: "Move the window",
+    label: NAME_OF_WALK,
     pressed() {
       if (timer) {
         stop();
         return;
       }
-      set({ row: 1, column: 1 });
-      if (calm()) return; // the sliders move it as well
+      const now = settled(state(model));
+      const { out } = alongOneAxis(now);
+      if (now.row >= out && now.column >= out) set({ row: 1, column: 1 });
+      else if (calm()) step();
+      if (calm()) return; // one position for each press
       timer = setInterval(step, STEP);
       control.name("Stop");
     },
   });
-  return { node: control.node, stop };
+  return {
+    node: control.node,
+    stop,
+    allow(out) {
+      control.node.disabled = out < 2; // no output, or a single position
+    },
+  };
 }
 
 // --- grids ---
@@ -208,7 +218,13 @@ function inputGrid(now, axis) {
     cells.push(drawn("rect", { class: "rw-conv-window", x: left, y: top, width, height: width, rx: 3 }));
   }
   const what = `input, ${now.size} × ${now.size}${now.padding ? ` and ${now.padding} of padding on each side` : ""}`;
-  return element("figure", {}, canvas(side, side, `The ${what}.`, ...cells), element("figcaption", {}, what));
+  return element("figure", {}, canvas(side, side, `The ${what}.${windowInWords(rows, columns)}`, ...cells), element("figcaption", {}, what));
+}
+
+/** Return which pixels the window reads, counted from 1; those of the padding are below 1 or beyond the image. */
+function windowInWords(rows, columns) {
+  const ends = (taps) => `${taps[0] + 1} to ${taps[taps.length - 1] + 1}`;
+  return rows.length ? ` The window is on rows ${ends(rows)}, columns ${ends(columns)}.` : "";
 }
 
 function outputGrid(now, axis, set) {
@@ -247,7 +263,7 @@ function formula(now, axis) {
       element("span", {}, ` = ⌊${axis.room} / ${stride}⌋ + 1 = ⌊${trimmed(axis.room / stride)}⌋ + 1 = `),
       element("b", {}, axis.out),
     );
-  else lines.push(element("span", {}, `; the kernel is longer than the padded row.`));
+  else lines.push(element("span", {}, `; the kernel is longer than the ${now.padding ? "padded row" : "row"}.`));
   return lines;
 }
 
@@ -256,11 +272,13 @@ function trimmed(number) {
 }
 
 function note(now, axis) {
-  if (!axis.out) return `The kernel spans ${axis.span} positions, and the padded row has ${axis.padded}.`;
+  const padded = now.padding ? "padded row" : "row";
+  if (!axis.out) return `The kernel spans ${axis.span} positions, and the ${padded} has ${axis.padded}.`;
   const sentences = [];
+  if (now.stride > axis.span) sentences.push("The stride is longer than the kernel: the window steps over pixels.");
   if (axis.left) {
     sentences.push(
-      `The floor drops the last ${axis.left === 1 ? "position" : `${axis.left} positions`} of the padded row: no window reaches ${axis.left === 1 ? "it" : "them"}.`,
+      `The floor drops the last ${axis.left === 1 ? "position" : `${axis.left} positions`} of the ${padded}: no window reaches ${axis.left === 1 ? "it" : "them"}.`,
     );
   }
   const read = reads(now).filter(Boolean).length;
@@ -325,7 +343,7 @@ const STYLE_OF_CONVOLUTION = `
 .rw-conv-grid { max-width: 100%; width: ${SIDE}px; min-height: ${SIDE + 46}px; display: grid; place-content: center; }
 .rw-conv-arrow { font-size: 1.4em; color: var(--rw-quiet); }
 .rw-conv-pixel { fill: ${FILL.tensor}; }
-.rw-conv-pad { fill: none; stroke: var(--rw-line); stroke-dasharray: 3 2; }
+.rw-conv-pad { fill: none; stroke: var(--rw-quiet); stroke-dasharray: 3 2; }
 .rw-conv-tap { fill: ${FILL.conv3x3}; stroke: ${ON_FILL}; }
 .rw-conv-unread { fill: ${FILL.zero}; }
 .rw-conv-cross { stroke: ${ON_FILL}; fill: none; stroke-width: 1.4; }
@@ -333,8 +351,15 @@ const STYLE_OF_CONVOLUTION = `
 .rw-conv-out { fill: ${FILL.tensor}; cursor: pointer; }
 .rw-conv-here { fill: ${FILL.conv3x3}; stroke: var(--rw-ink); stroke-width: 2; }
 .rw-conv-grid figcaption { min-height: 2.8em; }
-.rw p.rw-conv-note { min-height: 2.9em; }
-@media (max-width: 480px) { .rw p.rw-conv-note { min-height: 5.8em; } .rw p.rw-conv-formula { min-height: 3em; } }
+.rw p.rw-conv-note, .rw p.rw-conv-cost { min-height: 2.9em; }
+@container rw (max-width: 33em) {
+  .rw p.rw-conv-note { min-height: 7.3em; }
+  .rw p.rw-conv-cost { min-height: 4.4em; }
+  .rw p.rw-conv-formula { min-height: 3em; }
+  .rw-conv-arrow { transform: rotate(90deg); }
+  .rw-conv-grids { gap: 0; }
+  .rw-conv-grid:last-child { min-height: 0; align-content: start; }
+}
 .rw-conv-formula { font-variant-numeric: tabular-nums; font-size: 1.05em; }
 .rw-conv-links line { stroke-width: 1.5; }
 .rw-conv-links circle { fill: ${FILL.tensor}; stroke: ${ON_FILL}; }

@@ -58,6 +58,11 @@ export class PageModel {
     for (const [name, value] of Object.entries({ ...this.begin, ...this.fromAddress() })) this.set(name, value);
   }
 
+  /** Return whether somebody chose this view and handed the address on. */
+  isHandedOn() {
+    return Object.keys(this.fromAddress()).length > 0;
+  }
+
   /** Return what the address says about this widget, in the types of the page's own state. */
   fromAddress() {
     const found = {};
@@ -72,9 +77,24 @@ export class PageModel {
   }
 }
 
+/** Keep the table that stood in a widget's place: on paper it is complete, where a list on the screen can be scrolled. */
+function forPrint(nodes) {
+  const kept = document.createElement("div");
+  kept.className = "book-widget-paper";
+  kept.hidden = true;
+  kept.append(...nodes);
+  return kept;
+}
+
+/** Return whether the page was opened by its address, and not loaded again or returned to. */
+function isFreshVisit() {
+  return performance.getEntriesByType("navigation")[0]?.type === "navigate";
+}
+
 /** Show every widget of the page whose script is there. */
 export function wake(widgets, page = document) {
   const seen = {};
+  let handedOn = null; // the first widget that an address speaks of
   for (const node of page.querySelectorAll(".book-widget")) {
     const { widget, state } = node.dataset;
     seen[widget] = (seen[widget] ?? 0) + 1;
@@ -83,10 +103,13 @@ export function wake(widgets, page = document) {
     try {
       const model = new PageModel(key, JSON.parse(state));
       widgets[widget].render({ model, el: node });
+      node.append(forPrint(instead));
+      if (model.isHandedOn()) handedOn ??= node;
       addEventListener("popstate", () => model.follow());
     } catch (problem) {
       console.error(`The widget ${widget} cannot be shown:`, problem);
       node.replaceChildren(...instead); // the table says the same, standing still
     }
   }
+  if (handedOn && !location.hash && isFreshVisit()) handedOn.scrollIntoView();
 }

@@ -198,8 +198,10 @@ export function change(model, values) {
 }
 
 // Colours come from the page: its text colour, and mixtures of that with its ground.
+// What stands beside what is decided by the widget's own width, measured in its letters: a sidebar and large type count.
 const STYLE = `
 .rw {
+  container: rw / inline-size;
   --rw-ink: var(--pst-color-text-base, var(--jp-content-font-color1, var(--vscode-foreground, currentColor)));
   --rw-quiet: color-mix(in srgb, var(--rw-ink) 72%, transparent);
   --rw-line: color-mix(in srgb, var(--rw-ink) 24%, transparent);
@@ -211,10 +213,15 @@ const STYLE = `
 }
 .rw *, .rw *::before { box-sizing: border-box; }
 .rw-controls { display: flex; flex-wrap: wrap; gap: 0.5em 1.4em; margin: 0 0 0.9em; align-items: end; }
-.rw-control { display: grid; grid-template-columns: auto 2.2em; gap: 0.1em 0.5em; align-items: center; margin: 0; }
+.rw-controls:not(:has(> :not([hidden]))) { display: none; }
+.rw-control {
+  display: grid; grid-template-columns: minmax(0, auto) 2.2em; gap: 0.1em 0.5em; align-items: center; margin: 0;
+  max-width: 100%;
+}
 .rw-control label { grid-column: 1 / -1; font-size: 0.85em; color: var(--rw-quiet); margin: 0; }
-.rw-control > select { grid-column: 1 / -1; }
-.rw-control input[type="range"] { width: 8.5em; min-width: 0; accent-color: var(--rw-accent); margin: 0; height: 1.6em; }
+.rw-control > select { grid-column: 1 / -1; max-width: 100%; }
+.rw-together { display: flex; flex-wrap: wrap; gap: 0.5em; }
+.rw-control input[type="range"] { width: 8.5em; max-width: 100%; min-width: 0; accent-color: var(--rw-accent); margin: 0; height: 1.6em; }
 .rw-control.rw-tick { display: flex; gap: 0.45em; min-height: 1.9em; }
 .rw-value { font-variant-numeric: tabular-nums; font-weight: 600; padding: 0; margin: 0; }
 .rw select, .rw button {
@@ -228,8 +235,10 @@ const STYLE = `
 .rw svg { display: block; max-width: 100%; height: auto; overflow: visible; }
 .rw svg text { font-family: inherit; fill: currentColor; }
 .rw figure { margin: 0; }
+.rw-wide { overflow-x: auto; }
 .rw figcaption { color: var(--rw-quiet); font-size: 0.9em; margin: 0.35em 0 0; text-align: center; }
 .rw p { margin: 0.5em 0 0; }
 .rw p.rw-heading { font-weight: 650; margin: 0 0 0.4em; }
+@media print { .rw-controls, .rw button, .rw input[type="range"] { display: none !important; } }
 .rw .rw-spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); margin: 0; }
 `;

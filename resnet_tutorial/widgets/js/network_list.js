@@ -8,8 +8,12 @@ const ROW = 30; // pixels
 const BEYOND = 6; // rows kept ready above and below
 const LINE = 60; // where the main line runs
 const LANE = 20;
-const WIDEST = 96; // pixels of the widest tensor
 const SHORTCUT = "#cf4a63";
+
+/** Return how high a list with so many rows is, its frame included. */
+export function heightOf(rows) {
+  return `${rows * ROW + 2}px`;
+}
 
 /** Return the key of FILL for an operation. */
 export function fillOf({ kind, settings }) {
@@ -166,7 +170,7 @@ export class NetworkList {
       this.gutter(row, number),
       element(
         "span",
-        { class: "rw-net-name", style: `padding-left:${(row.level - 1) * 0.9}em` },
+        { class: "rw-net-name", style: `--depth:${row.level - 1}`, title: name },
         row.expandable ? `${row.open ? "▾" : "▸"} ${name}` : name,
       ),
       element("span", { class: "rw-net-shape" }, shape),
@@ -179,11 +183,11 @@ export class NetworkList {
     const ends = this.net.failure && row.kind !== "layer" && row.to >= this.net.operations.length;
     const shown = row.to <= this.known && !ends;
     const [channels, side = 1] = shown ? this.net.values[row.to].shape : [0, 0];
-    const width = Math.max(1.5, (WIDEST * channels) / this.scale.channels);
+    const width = (100 * channels) / this.scale.channels;
     const height = Math.max(1.5, ((ROW - 6) * side) / this.scale.side);
     const box =
       shown &&
-      element("span", { class: "rw-net-tensor", style: `width:${width.toFixed(1)}px;height:${height.toFixed(1)}px` });
+      element("span", { class: "rw-net-tensor", style: `width:${width.toFixed(1)}%;height:${height.toFixed(1)}px` });
     return element("span", { class: "rw-net-scale" }, ...(box ? [box] : []));
   }
 
@@ -254,29 +258,31 @@ function loop(x, middle, reach, identity) {
 
 export const STYLE_OF_LIST = `
 .rw-net-list { position: relative; height: 30em; overflow: auto; border: 1px solid var(--rw-line); border-radius: 4px; scrollbar-gutter: stable; }
-.rw-net-space { position: relative; min-width: 21em; }
+.rw-net-space { position: relative; }
 .rw-net-row { position: absolute; left: 0; right: 0; height: ${ROW}px; display: flex; align-items: center; gap: 0.5em; cursor: default; padding-right: 0.5em; }
 .rw-net-group, .rw-net-block { cursor: pointer; }
 .rw-net-group .rw-net-name { font-weight: 650; }
 .rw-net-chosen { background: var(--rw-faint); box-shadow: inset 3px 0 var(--rw-accent); }
 .rw-net-differs { outline: 2px dashed ${SHORTCUT}; outline-offset: -2px; }
 .rw-net-wide .rw-net-scale { display: none; }
-.rw-net-wide .rw-net-name { flex: 1 0 3em; padding-left: 0.8em !important; }
 .rw-net-failure .rw-net-name { font-weight: 650; }
 .rw-net-gutter { flex: none; }
-.rw-net-name { flex: 1 1 auto; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }
+.rw-net-name { flex: 1 1 auto; padding-left: calc(0.9em * var(--depth)); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }
+.rw-net-wide .rw-net-name { flex: 1 0 3em; padding-left: 0.8em; }
 .rw-net-shape { flex: none; min-width: 8.2em; text-align: right; font-variant-numeric: tabular-nums; color: var(--rw-quiet); white-space: nowrap; }
-.rw-net-scale { flex: none; width: ${WIDEST + 6}px; display: flex; align-items: center; }
-.rw-net-tensor { display: block; background: ${FILL.tensor}; border: 1px solid var(--rw-quiet); }
+.rw-net-scale { flex: none; width: 6em; display: flex; align-items: center; }
+.rw-net-tensor { display: block; min-width: 1.5px; background: ${FILL.tensor}; border: 1px solid var(--rw-quiet); }
 .rw-net-line { stroke: var(--rw-quiet); stroke-width: 1.6; fill: none; }
 .rw-net-count { font-size: 11px; }
 .rw-net-plus, .rw-net-cross { stroke: ${ON_FILL}; stroke-width: 1.8; fill: none; }
-@media (max-width: 480px) {
+@container rw (max-width: 53em) { .rw-net-scale { width: 3.5em; } }
+@container rw (max-width: 47em) { .rw-net-scale { width: 6em; } }
+@container rw (max-width: 33em) {
   .rw-net-list { font-size: 0.86em; }
-  .rw-net-space { min-width: 0; }
   .rw-net-scale, .rw-net-to-scale { display: none; }
-  .rw-net-gutter { margin-left: -12px; }
-  .rw-net-row { gap: 0.3em; }
-  .rw-net-shape { min-width: 7.4em; padding-right: 0.5em; }
+  .rw-net-gutter { margin-left: -18px; }
+  .rw-net-row { gap: 0.2em; padding-right: 0; }
+  .rw-net-name { padding-left: calc(0.35em * var(--depth)); }
+  .rw-net-shape { min-width: 0; padding-right: 0.4em; }
 }
 `;

@@ -77,7 +77,7 @@ function render({ model, el }) {
       element("figure", { class: "rw-rx-figure" }, view.picture, view.caption),
       view.summary,
       view.bars,
-      view.table,
+      element("div", { class: "rw-wide" }, view.table),
     ],
   });
   const watch = new ResizeObserver(() => {
@@ -270,7 +270,7 @@ function caption(now, room) {
 // --- numbers ---
 
 function percent(ratio) {
-  return `${(100 * ratio).toFixed(ratio < 0.0995 ? 1 : 0)} %`;
+  return `${(100 * ratio).toFixed(ratio < 0.000995 ? 2 : ratio < 0.0995 ? 1 : 0)} %`;
 }
 
 function blockName({ cardinality, width }) {
@@ -283,7 +283,7 @@ function bars(now, room) {
   const most = Math.max(...both.map((block) => counts(block).convolutions));
   const names = Object.entries(LAYERS).map(([layer, text]) => element("span", { class: `rw-rx-${layer}` }, text));
   return [
-    element("p", { class: "rw-rx-legend" }, "Weights: ", ...names),
+    element("p", { class: "rw-rx-legend" }, "Weights: ", ...names.flatMap((name) => [name, " "])),
     ...both.flatMap((block, index) => [
       element("span", { class: "rw-rx-name" }, index ? `plain ${blockName(block)}` : blockName(block)),
       shares(block, most, room - 90),
@@ -348,16 +348,18 @@ function summary(now) {
     const times = mine.convolutions / other.convolutions;
     const dearer = `${times.toFixed(times < 10 ? 2 : 1)} times the plain block's weights and MACs`;
     const moved = to === from ? "stays at" : `${to < from ? "falls" : "rises"} from ${percent(from)} to`;
-    said.push(`${blockName(now)} has ${middle} channels in the middle instead of ${now.channels / 4}, at ${dearer}.`);
+    const usual = now.channels / 4;
+    const many = `${middle} channel${middle === 1 ? "" : "s"}`;
+    const compared = middle === usual ? `${many} in the middle, as the plain block,` : `${many} in the middle instead of ${usual},`;
+    said.push(`${blockName(now)} has ${compared} at ${dearer}.`);
     said.push(`The share of the 3×3 ${moved} ${percent(to)}.`);
   }
-  if (now.channels !== STAGES[0]) said.push(`In this stage ${now.width}d means ${group} channels a group.`);
+  if (now.channels !== STAGES[0]) said.push(`In this stage ${now.width}d means ${group} channel${group === 1 ? "" : "s"} a group.`);
   if (now.keep !== "nothing" && now.cardinality > 1) said.push("No other whole width comes nearer.");
   return said;
 }
 
 const STYLE_OF_RESNEXT = `
-.rw-rx-settings select { grid-column: 1 / -1; }
 .rw-rx-forms { border: 0; padding: 0; margin: 0 0 1em; display: flex; flex-wrap: wrap; gap: 0.2em 1.3em; min-width: 0; }
 .rw-rx-forms legend { font-size: 0.85em; color: var(--rw-quiet); padding: 0; margin: 0; float: none; width: auto; }
 .rw-rx-forms label { display: flex; gap: 0.4em; align-items: center; margin: 0; min-height: 1.7em; }
@@ -406,7 +408,7 @@ const STYLE_OF_RESNEXT = `
   border-top: 1px solid var(--rw-line);
 }
 .rw .rw-rx-table :is(.rw-rx-of-convolutions, .rw-rx-of-macs) > * { font-weight: 600; }
-@media (max-width: 520px) {
+@container rw (max-width: 36em) {
   .rw .rw-rx-caption { min-height: 7.3em; }
   .rw .rw-rx-summary { min-height: 8.8em; }
   .rw .rw-rx-table { font-size: 0.76em; }

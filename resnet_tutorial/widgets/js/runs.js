@@ -174,8 +174,13 @@ const STYLE_OF_RUNS = `
 }
 .rw .rw-runs-numbers .rw-runs-part { text-align: left; font-weight: 650; padding: 0.7em 0 0.22em; }
 .rw .rw-runs-drawn td { font-weight: 600; }
+.rw .rw-runs-numbers td:not(.rw-runs-facts) { overflow-wrap: normal; }
 .rw-runs-numbers small {
   display: block; color: var(--rw-quiet); font-size: 0.82em; font-weight: 400; white-space: nowrap;
+}
+@media print {
+  .rw .rw-runs-numbers .rw-runs-table { min-width: 0; font-size: 8pt; }
+  .rw-runs-plot svg { max-width: 100%; }
 }
 .rw .rw-runs-note { color: var(--rw-quiet); font-size: 0.87em; }
 .rw .rw-runs-numbers .rw-runs-rows { min-width: 0; max-width: none; }

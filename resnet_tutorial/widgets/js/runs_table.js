@@ -195,6 +195,7 @@ function number(value, beneath) {
 
 /** Return what is read aloud: the drawn numbers of each visible run. */
 export function sentence(state) {
+  if (!state.curves.length && state.visible.length) return `Epoch ${state.epoch}. No curve is ticked.`;
   const unit = state.kind === "error" ? " %" : "";
   const each = state.visible.map((run) => {
     const values = state.curves.map(({ word, name }) => [word, name, at(run, name, state.epoch)]);

@@ -15,7 +15,7 @@ import {
   warningOf,
 } from "./tracer_words.js";
 import { ALLOWED, RANGES, faultsOf, keptOf, matters, settingsOf } from "./tracer_settings.js";
-import { NetworkList, STYLE_OF_LIST } from "./network_list.js";
+import { NetworkList, STYLE_OF_LIST, heightOf } from "./network_list.js";
 import { Question } from "./tracer_question.js";
 import { STYLE_OF_TRACER } from "./tracer_style.js";
 
@@ -23,8 +23,8 @@ const LEVELS = [["stages"], ["blocks"], ["layers"]];
 const NETWORKS = [
   ...Object.keys(IMAGENET).map((name) => [name, `ResNet-${name.slice("resnet".length)}`]),
   ["cifar_resnet", "ResNet for small images"],
-  ["cifar_preact_resnet", "the same, pre-activation"],
-  ["cifar_plain", "the same without shortcuts"],
+  ["cifar_preact_resnet", "pre-activation ResNet for small images"],
+  ["cifar_plain", "plain network for small images"],
 ];
 const FAULT_NAMES = [
   ["none", "nothing"],
@@ -65,7 +65,13 @@ class Tracer {
       element("div", { class: "rw-net-one" }, this.titles[number], list.node),
     );
     columns[0].append(
-      element("p", { class: "rw-net-legend" }, LEGEND, element("span", { class: "rw-net-to-scale" }, SCALE)),
+      element(
+        "p",
+        { class: "rw-net-legend" },
+        LEGEND,
+        element("span", { class: "rw-net-to-scale" }, SCALE),
+        element("span", { class: "rw-net-of-two" }, "A dashed frame: where the two first differ."),
+      ),
     );
     this.body = element("div", { class: "rw-net-body" }, ...columns, this.details);
   }
@@ -135,8 +141,11 @@ class Tracer {
   }
 
   viewControls() {
-    const hide = (on) =>
-      this.set(on ? { hide: on, toggled: "", selected: "image" } : { hide: on, toggled: "", level: "layers" });
+    const hide = (on) => {
+      if (on) this.before = Object.fromEntries(["level", "toggled", "selected"].map((name) => [name, this.model.get(name)]));
+      const after = this.before ?? { toggled: "", level: "layers" }; // what was open before is open again
+      this.set(on ? { hide: on, toggled: "", selected: "image" } : { hide: on, ...after });
+    };
     const fail = (fault) => this.set({ fault, selected: fault === "none" ? "image" : "failure" });
     return {
       level: choice({ label: "Open to", options: LEVELS, changed: (level) => this.set({ level, toggled: "" }) }),
@@ -148,9 +157,17 @@ class Tracer {
     };
   }
 
+  /** Return the settings; where an address has one that cannot be, the page's own. */
+  chosenSettings() {
+    return settingsOf(
+      (name) => this.model.get(name),
+      (name) => this.model.begin?.[name],
+    );
+  }
+
   /** Keep the present settings for comparison, or put the kept ones away. */
   keep() {
-    const now = settingsOf((name) => this.model.get(name));
+    const now = this.chosenSettings();
     this.set({ kept: this.model.get("kept") ? "" : JSON.stringify(now) });
   }
 
@@ -172,14 +189,15 @@ class Tracer {
   /** Return whether a part is open that has so many levels below it, down to the layers. */
   isOpen(id, depth) {
     const level = this.model.get("hide") ? "layers" : this.model.get("level");
-    const usual = level === "layers" || (level === "blocks" && depth > 1);
+    const failing = this.networks[0].net.failure?.path ?? ""; // where a network fails, it stands open
+    const usual = level === "layers" || (level === "blocks" && depth > 1) || `${failing}.`.startsWith(`${id}.`);
     return usual !== this.toggled().includes(id);
   }
 
   // --- drawing ---
 
   draw(say) {
-    const settings = this.picture ? null : settingsOf((name) => this.model.get(name));
+    const settings = this.picture ? null : this.chosenSettings();
     const hides = this.model.get("hide");
     const kept = settings && !hides ? keptOf(this.model.get("kept")) : null; // the kept one would tell the answers
     if (kept) kept.size = settings.size; // two networks, one image
@@ -207,7 +225,7 @@ class Tracer {
   inWords() {
     const list = this.lists[this.active];
     const row = list.rows[list.place];
-    if (row.kind === "failure") return this.details.textContent;
+    if (row.kind === "failure") return this.details.innerText.replace(/\s+/g, " ");
     return rowInWords(row, this.networks[this.active], this.active ? Infinity : this.known).full;
   }
 
@@ -243,6 +261,8 @@ class Tracer {
     const end = net.operations.length;
     if (net.failure)
       rows.push({ id: "failure", kind: "failure", level: rows[rows.length - 1].level, from: end, to: end + 1 });
+    // Never higher than all its rows would be, so that a short one leaves no empty space, opened or closed.
+    this.lists[number].node.style.maxHeight = heightOf(rowsOf(net.operations, () => true).length + (net.failure ? 1 : 0));
     const holds = (row) => !row.open && row.from <= difference && difference < row.to;
     this.lists[number].show({
       net,
@@ -280,7 +300,7 @@ class Tracer {
   /** Return where and why a network ends early, and what mends it. */
   reason(failure, settings) {
     const [seen, mend] = reasonOf(failure, settings?.fault);
-    const where = failure.path ? `In ${failure.path} the network ends. ` : "Here the network ends. ";
+    const where = failure.path ? `In ${failure.path} the network fails. ` : "Here the network fails. ";
     return element(
       "div",
       { class: "rw-net-reason" },
@@ -299,8 +319,10 @@ function table(facts) {
   return element("dl", {}, ...lines);
 }
 
-function nodesOf(controls) {
-  return Object.values(controls).map(({ node }) => node);
+/** Return the controls' nodes; those for single steps stay side by side. */
+function nodesOf({ back, forward, ...others }) {
+  const nodes = Object.values(others).map(({ node }) => node);
+  return back ? [...nodes, element("div", { class: "rw-together" }, back.node, forward.node)] : nodes;
 }
 
 function render({ model, el }) {
@@ -312,7 +334,7 @@ function render({ model, el }) {
     draw: (say) => tracer.draw(say),
     parts: [
       element("style", {}, STYLE_OF_LIST + STYLE_OF_TRACER),
-      bar("The network", ...nodesOf(tracer.settings)),
+      bar("Settings of the network", ...nodesOf(tracer.settings)),
       bar("What is shown", ...nodesOf(tracer.view)),
       tracer.body,
       tracer.difference,

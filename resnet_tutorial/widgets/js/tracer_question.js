@@ -34,7 +34,7 @@ export class Question {
     this.next = next;
     this.known = next;
     const last = next >= net.operations.length;
-    const shown = last ? element("p", {}, `${this.answer} That was the last one.`) : this.form(net.operations[next]);
+    const shown = last ? element("p", { role: "status" }, `${this.answer} That was the last one.`) : this.form(net.operations[next]);
     this.node.replaceChildren(shown);
     if (writing && !last) this.node.querySelector("input").focus();
     if (!begins) this.asked(Math.min(next, net.operations.length - 1));
@@ -60,7 +60,7 @@ export class Question {
     const fields = operation.shape.map((_, axis) =>
       element("input", { type: "number", min: 1, required: true, "aria-label": AXES[axis] }),
     );
-    const verdict = element("p", { role: "status" }, this.answer);
+    const verdict = element("p", { class: "rw-net-verdict", role: "status" }, this.answer);
     const kernels = operation.kind === "conv" ? `, and has ${operation.shape[0]} kernels` : "";
     const asked =
       `${operation.path || "The network itself"}: ${labelOf(operation)} gets ${this.entering(operation).join(" and ")}${kernels}. ` +
@@ -69,18 +69,25 @@ export class Question {
       event.preventDefault();
       const given = fields.map((field) => Number(field.value));
       if (times(given) === times(operation.shape)) this.show(true);
-      else verdict.textContent = `Not ${times(given)}: count again, or have it shown.`;
+      else verdict.textContent = `Not ${times(given)}. ${howToCount(operation)}`;
     };
     return element(
       "form",
       { class: "rw-net-question", onsubmit: check },
-      verdict,
-      element("p", {}, asked),
+      element("p", { class: "rw-net-asked" }, asked),
       ...fields.flatMap((field, axis) => (axis ? [" × ", field] : [field])),
       " ",
       element("button", { type: "submit" }, "Check"),
       " ",
       button({ label: "Show it", pressed: () => this.show(false) }).node,
+      verdict,
     );
   }
+}
+
+/** Return how the shape that was asked for is counted, without saying it. */
+function howToCount({ kind, settings, shapes }) {
+  if (kind !== "conv" || !settings.kernel) return "Count again, or have it shown.";
+  const { kernel, stride, padding } = settings;
+  return `Each kernel gives one channel, and a side is ⌊(${shapes[0][1]} + 2 · ${padding} − ${kernel}) / ${stride}⌋ + 1.`;
 }

@@ -13,11 +13,11 @@ export const ALLOWED = {
 };
 export const RANGES = { size: [16, 320], width: [4, 128] };
 
-/** Return settings that can be built, whatever read(name) gives: it may come from an address. */
-export function settingsOf(read) {
+/** Return settings that can be built, whatever read(name) gives: it may come from an address. Else usual(name) counts. */
+export function settingsOf(read, usual = () => undefined) {
   const settings = {};
   for (const [name, allowed] of Object.entries(ALLOWED)) {
-    settings[name] = allowed.includes(read(name)) ? read(name) : allowed[0];
+    settings[name] = [read(name), usual(name)].find((value) => allowed.includes(value)) ?? allowed[0];
   }
   for (const [name, [least, most]] of Object.entries(RANGES)) {
     settings[name] = Math.min(Math.max(least, Math.round(read(name)) || least), most);

@@ -2,15 +2,18 @@
 
 export const STYLE_OF_TRACER = `
 .rw [hidden] { display: none !important; }
-.rw-net-body { display: grid; grid-template-columns: minmax(0, 1fr) 16.5em; gap: 0.7em 1em; }
+.rw-net-body { display: grid; grid-template-columns: minmax(0, 1fr) 15.5em; gap: 0.7em 1em; }
 .rw-net-body.rw-net-two { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
 .rw-net-two .rw-net-details { grid-column: 1 / -1; }
+.rw-net-body:not(.rw-net-two) .rw-net-of-two { display: none; }
+.rw-net-two .rw-net-shape { min-width: 0; }
+.rw-net-two .rw-net-gutter { margin-left: -12px; }
 .rw-net-two .rw-net-scale, .rw-net-two .rw-net-to-scale { display: none; }
-.rw-net-one { min-width: 0; display: flex; flex-direction: column; }
+/* Title, list and legend: two networks have each of them at one height. */
+.rw-net-one { min-width: 0; display: grid; grid-row: span 3; grid-template-rows: subgrid; grid-template-columns: minmax(0, 1fr); gap: 0; }
 .rw p.rw-net-title { min-height: 2.9em; font-size: 0.95em; margin: 0 0 0.4em; }
-.rw-net-step { display: flex; gap: 0.5em; }
-.rw-net-details { min-height: 21em; }
-.rw-net-two .rw-net-details { min-height: 9.5em; }
+.rw-net-details { min-height: 21em; grid-row: span 3; }
+.rw-net-two .rw-net-details { min-height: 12em; }
 .rw-net-two .rw-net-details .rw-heading { min-height: 0; }
 .rw-net-two .rw-net-details dl { columns: 2; }
 .rw-net-asks .rw-net-details { min-height: 0; }
@@ -21,14 +24,26 @@ export const STYLE_OF_TRACER = `
 .rw-net-details dd { margin: 0 0 0.35em; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .rw-net-reason { border-left: 4px solid #cf4a63; padding: 0.1em 0 0.1em 0.8em; margin-top: 0.7em; }
 .rw p.rw-net-legend { color: var(--rw-quiet); font-size: 0.85em; margin-top: 0.4em; }
+.rw .rw-net-asked { min-height: 2.9em; margin-bottom: 0.5em; }
+.rw .rw-net-verdict { min-height: 2.9em; }
 .rw-net-question input {
   font: inherit; width: 5.2em; color: inherit; background: var(--rw-faint); border: 1px solid var(--rw-line);
   border-radius: 4px; padding: 0.2em 0.4em;
 }
-@media (max-width: 640px) {
-  .rw-net-body, .rw-net-body.rw-net-two { grid-template-columns: minmax(0, 1fr); }
-  .rw-net-details { min-height: 15em; }
+@container rw (max-width: 49em) {
+  .rw-net-body.rw-net-two { grid-template-columns: minmax(0, 1fr); }
+  .rw-net-two .rw-net-list { height: 18em; }
+}
+@container rw (max-width: 47em) {
+  .rw-net-body { grid-template-columns: minmax(0, 1fr); }
+  .rw-net-two .rw-net-details dl { columns: 1; }
+  .rw-net-details { min-height: 17em; }
+  .rw-net-details dl > div { display: grid; grid-template-columns: 8.2em minmax(0, 1fr); gap: 0 0.6em; }
   .rw-net-details .rw-heading { min-height: 0; }
   .rw-net-asks .rw-net-details { min-height: 6em; }
+}
+@container rw (max-width: 30em) {
+  .rw .rw-net-asked, .rw .rw-net-verdict { min-height: 4.4em; }
+  .rw-net-details { min-height: 19em; }
 }
 `;

@@ -201,8 +201,14 @@ function partInWords(row, joined, shape) {
   return {
     name,
     shape,
-    full: `${name}: ${shape}${inside.length ? `, ${skips}, ${others} of them not the identity` : ""}`,
+    full: `${name}: ${shape}${inside.length ? `, ${skips}, ${kindOfSkips(inside.length, others)}` : ""}`,
   };
+}
+
+function kindOfSkips(count, others) {
+  if (others === 0) return count === 1 ? "the identity" : "all the identity";
+  const own = `with layers of ${others === 1 ? "its" : "their"} own`;
+  return others === count ? own : `${others} ${own}`;
 }
 
 function layerInWords(row, net, joined, shape) {
