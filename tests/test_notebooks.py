@@ -12,7 +12,7 @@ from chapter_source import ChapterError
 from conftest import FIXTURES, ROOT
 from make_notebooks import chapters, dump, fit, make_notebook
 from notebook_markdown import Book
-from repository import Repository, repository
+from repository import Repository, move, repository
 
 CHAPTERS = chapters()
 
@@ -286,6 +286,21 @@ def test_the_address_stands_in_one_file_only():
         and address in path.read_text(encoding="utf-8")
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("value", ["ada/deep-nets", "https://github.com/ada/deep-nets.git"])
+def test_one_command_puts_a_forks_address_into_the_files(tmp_path, monkeypatch, value):
+    monkeypatch.delenv("RESNET_TUTORIAL_REPOSITORY", raising=False)
+    names = ["CITATION.cff", "_config.yml"]
+    before = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+    for name, text in before.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert move(value, tmp_path) == names
+    assert repository(tmp_path / "_config.yml").url == "https://github.com/ada/deep-nets"
+    for name, text in before.items():  # the address and nothing else
+        after = (tmp_path / name).read_text(encoding="utf-8")
+        assert after == text.replace(repository().url, "https://github.com/ada/deep-nets") != text
+    assert move(value, tmp_path) == []
 
 
 @pytest.mark.parametrize("value", ["ada/deep-nets", "https://github.com/ada/deep-nets.git"])

@@ -1,12 +1,18 @@
+#!/usr/bin/env python3
 """Where the book lives: every link to the repository is made here.
 
-The address stands once, in `_config.yml` under `repository: url:`.
+    python tools/repository.py                # print the address
+    python tools/repository.py ada/deep-nets  # a fork's address into the files; then 'make notebooks'
+
+The address stands in `_config.yml` under `repository: url:`, and in `CITATION.cff`, which other programs read.
 The deploy job of a fork sets `RESNET_TUTORIAL_REPOSITORY` (a URL or `owner/name`) instead of editing the file.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -52,6 +58,44 @@ def repository(config: Path = ROOT / "_config.yml") -> Repository:
     """Read the configured repository."""
     entry = yaml.safe_load(config.read_text(encoding="utf-8"))["repository"]
     url = os.environ.get("RESNET_TUTORIAL_REPOSITORY") or entry["url"]
-    if "://" not in url:
-        url = f"https://github.com/{url}"
-    return Repository(url.rstrip("/").removesuffix(".git"), entry.get("branch", "main"))
+    return Repository(full(url), entry.get("branch", "main"))
+
+
+def full(address: str) -> str:
+    """The URL of a repository that is named by it or as `owner/name`."""
+    if "://" not in address:
+        address = f"https://github.com/{address}"
+    return address.rstrip("/").removesuffix(".git")
+
+
+def move(address: str, root: Path = ROOT) -> list[str]:
+    """Put another address into the files that have it; return the names of those that changed."""
+    config = root / "_config.yml"
+    old = yaml.safe_load(config.read_text(encoding="utf-8"))["repository"]["url"]
+    changed = []
+    for name in ("CITATION.cff", "_config.yml"):
+        before = (root / name).read_text(encoding="utf-8")
+        after = before.replace(old, full(address))
+        if after != before:
+            (root / name).write_text(after, encoding="utf-8")
+            changed.append(name)
+    return changed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("address", nargs="?", help="of a fork: a URL or owner/name")
+    address = parser.parse_args().address
+    if address:
+        if full(address).count("/") != 4:
+            parser.error(f"{address} is neither owner/name nor the URL of a repository")
+        for name in move(address):
+            print(f"{name}: {full(address)}")
+        print("Now 'make notebooks' carries it into every notebook.")
+    else:
+        print(repository().url)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
