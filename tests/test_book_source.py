@@ -171,7 +171,7 @@ def test_a_cell_inside_a_longer_fence_is_an_example_only_if_it_is_no_cell(tmp_pa
     [
         (":tags: [raises-exception]\nx", "Run all"),
         (":tags: [hide_input]\nx", "unknown cell tag 'hide_input'"),
-        (":excercise: block", "unknown cell option 'excercise'"),
+        (":excercise: block", "unknown cell option 'excercise'"),  # codespell:ignore excercise
         (":exercise: block\nx = 1", "stays empty"),
     ],
 )
