@@ -42,9 +42,10 @@ test-colab: $(COLAB_READY)  ## train every network and run every student noteboo
 	@$(COLAB_BIN)/python tools/train_all.py
 	@$(COLAB_BIN)/python tools/run_notebook.py --jobs 2 notebooks/*.ipynb
 
-test-live: $(READY) $(COLAB_READY)  ## operate every widget in live notebooks: JupyterLab, and Colab's versions
-	@$(BIN)/python tools/live_widgets.py
-	@$(BIN)/python tools/live_widgets.py --python $(COLAB_BIN)/python --classic
+test-live: $(READY) $(COLAB_READY)  ## operate every widget in live notebooks, by value and by key: JupyterLab, and Colab's versions
+	@for how in "" --keyboard; do \
+	  $(BIN)/python tools/live_widgets.py $$how && \
+	  $(BIN)/python tools/live_widgets.py $$how --python $(COLAB_BIN)/python --classic || exit 1; done
 
 notebooks: $(READY)  ## write notebooks/ anew from book/
 	@$(BIN)/python tools/make_notebooks.py

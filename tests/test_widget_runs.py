@@ -430,7 +430,8 @@ def test_where_columns_have_no_room_the_runs_stand_one_under_another(chromium):
             for name, text in zip((*SEEDS, MUON), groups.all_inner_texts(), strict=False):
                 values = [curve(name, one)[1] for one in which]
                 told = [f"{v:.2f}" if kind == "error" else four_digits(v) for v in values]
-                assert all(part in text for part in (name, *told, f"seed {record(name)['history']['settings']['seed']};"))
+                seed = record(name)["history"]["settings"]["seed"]
+                assert all(part in text for part in (name, *told, f"seed {seed};"))
             finals = [round(record(name)["history"]["final"]["test_error"], 2) for name in SEEDS]
             assert f"{statistics.mean(finals):.2f}" in groups.last.inner_text()
         page.set_viewport_size({"width": 1000, "height": 900})
