@@ -241,15 +241,16 @@ OPERATED = [
 ]
 
 
+@pytest.mark.parametrize("keyboard", [False, True], ids=["by value", "by keys"])
 @pytest.mark.parametrize(("number", "make", "key", "other"), OPERATED)
-def test_every_control_works_on_the_page(chromium, address, html, number, make, key, other):
+def test_every_control_works_on_the_page(chromium, address, html, number, make, key, other, keyboard):
     (path,) = (html / "book").glob(f"{number}_*.html")
     page = chromium.new_page()
     try:
         page.goto(f"{address}/book/{path.name}", wait_until="networkidle")
         place = page.locator(".book-widget").first
         begin = json.loads(place.get_attribute("data-state"))
-        operate(place.locator("section.rw"), make)
+        operate(place.locator("section.rw"), make, keyboard)
         page.wait_for_timeout(400)  # the address follows a moment later
         written = dict(parse_qsl(urlsplit(page.url).query))
     finally:
@@ -257,6 +258,32 @@ def test_every_control_works_on_the_page(chromium, address, html, number, make, 
     for trait, wanted in {**last_values(make), **other}.items():
         found = written.get(f"{key}.{trait}", str(begin[trait]))
         assert (found if wanted is ... else found.lower() == str(wanted).lower()), (trait, found, wanted)
+
+
+def test_an_address_with_a_view_opens_at_the_widget(chromium, address, html):
+    page = chromium.new_page()
+    try:
+        page.goto(f"{address}/book/05_conv_and_identity_blocks.html?tracer.size=97", wait_until="networkidle")
+        page.wait_for_function("scrollY > 500")
+        page.wait_for_timeout(800)  # it may scroll smoothly
+        assert 0 <= page.locator("section.rw").bounding_box()["y"] < 300
+        page.goto(f"{address}/book/05_conv_and_identity_blocks.html", wait_until="networkidle")
+        assert page.evaluate("scrollY") == 0
+    finally:
+        page.close()
+
+
+def test_on_paper_a_network_is_a_whole_table(chromium, address):
+    page = chromium.new_page()
+    try:
+        page.goto(f"{address}/book/05_conv_and_identity_blocks.html", wait_until="networkidle")
+        table = page.locator(".book-widget-paper table")
+        assert not table.is_visible()
+        page.emulate_media(media="print")
+        assert table.is_visible() and not page.locator("section.rw").is_visible()
+        assert "layer4.2" in table.inner_text()
+    finally:
+        page.close()
 
 
 def test_the_first_page_leads_to_the_book(chromium, address):

@@ -111,5 +111,6 @@ export function wake(widgets, page = document) {
       node.replaceChildren(...instead); // the table says the same, standing still
     }
   }
-  if (handedOn && !location.hash && isFreshVisit()) handedOn.scrollIntoView();
+  if (!handedOn || location.hash || !isFreshVisit()) return;
+  addEventListener("load", () => handedOn.scrollIntoView()); // by then all above it has its height
 }
