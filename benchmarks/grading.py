@@ -26,7 +26,7 @@ CHAPTER = ROOT / "notebooks" / "04_bottleneck.ipynb"
 HALF = ("pointwise_conv", "bottleneck", "bottleneck_cost")
 # What a student of each kind has written for the Bottleneck; {right} is the book's.
 SPOILED = {
-    "wrong": "{right}\n\nclass Bottleneck(Bottleneck):\n    def forward(self, x):\n        return super().forward(x) + 1",
+    "wrong": "{right}\n\nclass Bottleneck(Bottleneck):\n    def forward(self, x):\n        return -super().forward(x)",
     "raises": "raise RuntimeError('half finished')",
     "endless": "while True:\n    pass",
     "leaves": "import os\nos._exit(0)",
