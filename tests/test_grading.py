@@ -182,6 +182,25 @@ def test_feedback_says_what_was_wrong_and_shows_the_notebook(marks):
     assert "still running after 4 seconds" in (marks[0] / "grades" / "endless" / "99_mini.html").read_text()
 
 
+def test_scripts_of_a_submission_do_not_run_in_the_page_of_feedback(tmp_path, chromium):
+    wants = "document.title = 'stolen'"
+    shows = f'<b>seen</b><script>{wants}</script><img src=x onerror="{wants}"><img src=http://127.0.0.1:9/x>'
+    book = notebook(PROJECTION, WIDTH, extra=[
+        f"from IPython.display import HTML, display\ndisplay(HTML({shows!r}))"])  # fmt: skip
+    book.cells.insert(1, new_markdown_cell(f"<script>{wants}</script>"))
+    hand_in(tmp_path, "sly", book)
+    grade(tmp_path)
+    page, refused = chromium.new_page(), {}
+    try:
+        page.on("requestfailed", lambda request: refused.update({request.url: request.failure}))
+        page.goto((tmp_path / "grades" / "sly" / "99_mini.html").as_uri(), wait_until="networkidle")
+        assert page.get_by_text("seen", exact=True).is_visible() and page.get_by_text("3 of 3 points").is_visible()
+        assert page.title() == "99_mini: sly"
+        assert refused["http://127.0.0.1:9/x"] == "csp"  # the browser did not even try
+    finally:
+        page.close()
+
+
 def test_there_is_no_network(tmp_path):
     code = "import socket\nsocket.create_connection(('127.0.0.1', 9), timeout=2)"
     hand_in(tmp_path, "curious", notebook(code, WIDTH))

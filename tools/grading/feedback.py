@@ -12,6 +12,9 @@ from nbconvert import HTMLExporter
 
 from grading.worker import Result
 
+# What a notebook displays may hold scripts, and may ask for things from elsewhere: this tells a browser to do neither.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
 
 def page(student: str, chapter: str, result: Result, executed: Path) -> str:
     """Return the feedback for one submission as an HTML page that stands alone."""
@@ -28,7 +31,8 @@ def page(student: str, chapter: str, result: Result, executed: Path) -> str:
                      + ", ".join(result.changed) + ".")  # fmt: skip
     body = _notebook_body(executed)
     return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width">
 <title>{escape(chapter)}: {escape(student)}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
