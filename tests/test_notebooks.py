@@ -291,7 +291,7 @@ def test_the_address_stands_in_one_file_only():
 @pytest.mark.parametrize("value", ["ada/deep-nets", "https://github.com/ada/deep-nets.git"])
 def test_one_command_puts_a_forks_address_into_the_files(tmp_path, monkeypatch, value):
     monkeypatch.delenv("RESNET_TUTORIAL_REPOSITORY", raising=False)
-    names = ["CITATION.cff", "_config.yml"]
+    names = ["CITATION.cff", "README.md", "_config.yml"]
     before = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
     for name, text in before.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -299,7 +299,8 @@ def test_one_command_puts_a_forks_address_into_the_files(tmp_path, monkeypatch, 
     assert repository(tmp_path / "_config.yml").url == "https://github.com/ada/deep-nets"
     for name, text in before.items():  # the address and nothing else
         after = (tmp_path / name).read_text(encoding="utf-8")
-        assert after == text.replace(repository().url, "https://github.com/ada/deep-nets") != text
+        moved = text.replace(repository().url, "https://github.com/ada/deep-nets")
+        assert after == moved.replace(f"github/{repository().slug}/", "github/ada/deep-nets/") != text
     assert move(value, tmp_path) == []
 
 

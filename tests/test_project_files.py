@@ -36,6 +36,17 @@ def test_version_title_and_address_are_the_same_everywhere(monkeypatch):
     assert [author["name"] for author in CITATION["authors"]] == [config["author"]]
 
 
+def test_the_readme_leads_to_every_chapter(monkeypatch):
+    monkeypatch.delenv("RESNET_TUTORIAL_REPOSITORY", raising=False)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for chapter in sorted((ROOT / "book").glob("[01][0-9]_*.md")):
+        title = re.search(r"^# (.+)$", chapter.read_text(encoding="utf-8"), re.MULTILINE)[1]
+        (row,) = (line for line in readme.splitlines() if line.startswith(f"| {title} |"))
+        assert repository().colab(f"notebooks/{chapter.stem}.ipynb") in row
+    for picture in re.findall(r'(?:src|srcset)="([^"]+)"', readme):
+        assert (ROOT / picture).is_file()
+
+
 def test_the_licences_are_there_and_name_the_same_people():
     assert PROJECT["license"] == CITATION["license"] == "MIT"
     for name in PROJECT["license-files"]:

@@ -4,7 +4,8 @@
     python tools/repository.py                # print the address
     python tools/repository.py ada/deep-nets  # a fork's address into the files; then 'make notebooks'
 
-The address stands in `_config.yml` under `repository: url:`, and in `CITATION.cff`, which other programs read.
+The address stands in `_config.yml` under `repository: url:`, and in two files that are read as they are: `CITATION.cff`
+and the README with its table of notebooks.
 The deploy job of a fork sets `RESNET_TUTORIAL_REPOSITORY` (a URL or `owner/name`) instead of editing the file.
 """
 
@@ -71,11 +72,12 @@ def full(address: str) -> str:
 def move(address: str, root: Path = ROOT) -> list[str]:
     """Put another address into the files that have it; return the names of those that changed."""
     config = root / "_config.yml"
-    old = yaml.safe_load(config.read_text(encoding="utf-8"))["repository"]["url"]
+    old = Repository(yaml.safe_load(config.read_text(encoding="utf-8"))["repository"]["url"])
+    new = Repository(full(address))
     changed = []
-    for name in ("CITATION.cff", "_config.yml"):
+    for name in ("CITATION.cff", "README.md", "_config.yml"):
         before = (root / name).read_text(encoding="utf-8")
-        after = before.replace(old, full(address))
+        after = before.replace(old.url, new.url).replace(old.colab(""), new.colab(""))
         if after != before:
             (root / name).write_text(after, encoding="utf-8")
             changed.append(name)
