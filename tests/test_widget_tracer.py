@@ -331,6 +331,41 @@ def test_nonsense_in_the_address_does_no_harm(chromium):
         assert page.get_by_role("tree").count() >= 1
 
 
+def test_from_one_fault_to_the_next_the_place_stays_in_sight(chromium):
+    with shown(chromium, html(), width=360) as page:
+        page.get_by_label("Break it").focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowDown")
+            settle(page)
+            row = page.locator(".rw-net-failure").bounding_box()
+            frame = page.get_by_role("tree").bounding_box()
+            assert frame["y"] <= row["y"] and row["y"] + row["height"] <= frame["y"] + frame["height"] + 1
+
+
+def test_the_branches_are_drawn_to_the_addition_that_fails(chromium):
+    with shown(chromium, html(fault="projection-stride", selected="failure")) as page:
+        row = page.locator(".rw-net-failure")
+        assert "512×28×28 + 512×56×56" in row.inner_text()
+        assert row.locator("svg path[stroke-dasharray]").count() == 1  # the projection's way ends here
+    block = BasicBlock(8, 16, stride=2)
+    block.downsample = None
+    with shown(chromium, ShapeTracer(block, (1, 8, 9, 9)).as_html()) as page:
+        assert page.locator(".rw-net-failure svg path[stroke]").count() >= 1
+
+
+def test_the_last_answer_is_shown_and_keeps_the_focus(chromium):
+    with shown(chromium, ShapeTracer(network="cifar_resnet", depth=8, size=32, hide=True).as_html()) as page:
+        show = page.get_by_role("button", name="Show it")
+        while show.count():
+            show.press("Enter")
+            settle(page)
+        assert page.evaluate("document.activeElement.textContent").endswith("That was the last one.")
+        page.locator(".rw-net-list").first.evaluate("(list) => { list.scrollTop = 1e6; }")
+        settle(page)
+        assert "?" not in page.locator(".rw-net-space").first.inner_text()
+        assert "Not yet shown" not in page.locator(".rw-net-details").inner_text()
+
+
 def test_after_a_prediction_the_view_is_as_it_was(chromium):
     with shown(chromium, html(toggled="layer2,layer2.0", selected="op38", compare={"version": "v1"})) as page:
         before = page.locator(".rw-net-body").inner_text()

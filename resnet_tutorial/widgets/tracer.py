@@ -148,7 +148,7 @@ def picture_of(traced: Trace) -> dict[str, Any]:
         })  # fmt: skip
     return {
         "title": traced.name, "input": "input", "operations": operations, "values": values,
-        "failure": _failure(traced), "warnings": [warning.message for warning in traced.warnings],
+        "failure": _failure(traced, number), "warnings": [warning.message for warning in traced.warnings],
     }  # fmt: skip
 
 
@@ -178,11 +178,12 @@ def _source(operation) -> str | None:
     return f"{operation.source}: {operation.source.text}" if operation.source else None
 
 
-def _failure(traced: Trace) -> dict[str, Any] | None:
+def _failure(traced: Trace, number: dict[int, int]) -> dict[str, Any] | None:
     failure = traced.failure
     if failure is None:
         return None
     return {
         "name": failure.operation, "path": failure.module, "message": failure.message, "cause": failure.cause,
         "fix": failure.fix, "shapes": [_without_batch(shape) for shape in failure.shapes.values()],
+        "inputs": sorted({number[i] for i in failure.inputs if i in number}),
     }  # fmt: skip

@@ -36,7 +36,7 @@ export class NetworkList {
       name: freshName(),
       rows: [],
       selected: "image",
-      inSight: "image",
+      inSight: "",
     });
     this.space = element("div", { class: "rw-net-space", role: "presentation" });
     this.node = element(
@@ -63,7 +63,7 @@ export class NetworkList {
     const at = (name) => Math.max(...view.net.values.map(({ shape }) => shape[name] ?? 1));
     this.scale = { channels: at(0), side: at(1) };
     this.space.style.height = `${this.rows.length * ROW}px`;
-    if (this.selected !== this.inSight) this.reveal();
+    if (this.whatIsChosen !== this.inSight) this.reveal();
     this.draw();
   }
 
@@ -78,8 +78,13 @@ export class NetworkList {
     );
   }
 
+  /** What is brought into sight when it changes: another row, or the same one elsewhere in another network. */
+  get whatIsChosen() {
+    return `${this.selected} ${this.place}`;
+  }
+
   reveal() {
-    this.inSight = this.selected;
+    this.inSight = this.whatIsChosen;
     const top = this.place * ROW;
     const height = this.node.clientHeight || 480;
     if (top < this.node.scrollTop) this.node.scrollTop = top;
@@ -274,6 +279,7 @@ export const STYLE_OF_LIST = `
 .rw-net-tensor { display: block; min-width: 1.5px; background: ${FILL.tensor}; border: 1px solid var(--rw-quiet); }
 .rw-net-line { stroke: var(--rw-quiet); stroke-width: 1.6; fill: none; }
 .rw-net-count { font-size: 11px; }
+.rw-net-two .rw-net-count { display: none; }
 .rw-net-plus, .rw-net-cross { stroke: ${ON_FILL}; stroke-width: 1.8; fill: none; }
 @container rw (max-width: 53em) { .rw-net-scale { width: 3.5em; } }
 @container rw (max-width: 47em) { .rw-net-scale { width: 6em; } }
@@ -281,6 +287,7 @@ export const STYLE_OF_LIST = `
   .rw-net-list { font-size: 0.86em; }
   .rw-net-scale, .rw-net-to-scale { display: none; }
   .rw-net-gutter { margin-left: -18px; }
+  .rw-net-count { display: none; }
   .rw-net-row { gap: 0.2em; padding-right: 0; }
   .rw-net-name { padding-left: calc(0.35em * var(--depth)); }
   .rw-net-shape { min-width: 0; padding-right: 0.4em; }

@@ -2,7 +2,7 @@
 
 import { bar, button, change, choice, element, mount, slider, tick } from "./kit.js";
 import { IMAGENET, buildNetwork, totals } from "./network_rules.js";
-import { arcsOf, firstDifference, merges, rowsOf } from "./tree_rules.js";
+import { arcsOf, firstDifference, merges, rowsOf, withFailure } from "./tree_rules.js";
 import {
   differenceInWords,
   factsOf,
@@ -54,7 +54,10 @@ class Tracer {
           text: (row) => rowInWords(row, this.networks[number], number ? Infinity : this.known),
         }),
     );
-    this.question = new Question((number) => this.choose(0, `op${number}`));
+    this.question = new Question((number) => {
+      this.choose(0, `op${number}`);
+      this.draw(this.say); // the last row may be the chosen one already, and has its shape now
+    });
     this.settings = this.settingControls();
     this.view = this.viewControls();
     this.active = 0; // the list whose row is explained
@@ -142,9 +145,9 @@ class Tracer {
 
   viewControls() {
     const hide = (on) => {
-      if (on) this.before = Object.fromEntries(["level", "toggled", "selected"].map((name) => [name, this.model.get(name)]));
+      if (on) this.before = Object.fromEntries(["level", "toggled", "selected", "fault"].map((name) => [name, this.model.get(name)]));
       const after = this.before ?? { toggled: "", level: "layers" }; // what was open before is open again
-      this.set(on ? { hide: on, toggled: "", selected: "image" } : { hide: on, ...after });
+      this.set(on ? { hide: on, toggled: "", selected: "image", fault: "none" } : { hide: on, ...after });
     };
     const fail = (fault) => this.set({ fault, selected: fault === "none" ? "image" : "failure" });
     return {
@@ -197,6 +200,7 @@ class Tracer {
   // --- drawing ---
 
   draw(say) {
+    this.say = say;
     const settings = this.picture ? null : this.chosenSettings();
     const hides = this.model.get("hide");
     const kept = settings && !hides ? keptOf(this.model.get("kept")) : null; // the kept one would tell the answers
@@ -234,7 +238,7 @@ class Tracer {
     const key = JSON.stringify(settings);
     if (this.networks[number]?.key === key) return;
     const net = build();
-    this.networks[number] = net && { key, net, joined: merges(net.operations), sums: totals(net) };
+    this.networks[number] = net && { key, net, joined: merges(withFailure(net)), sums: totals(net) };
   }
 
   showControls(settings, kept) {
@@ -243,8 +247,8 @@ class Tracer {
       if (settings) control.show(settings[name]);
     }
     const hides = this.model.get("hide");
-    for (const name of ["fault", "hide"]) this.view[name].node.hidden = !settings;
-    this.view.keep.node.hidden = !settings || hides;
+    this.view.hide.node.hidden = !settings;
+    for (const name of ["fault", "keep"]) this.view[name].node.hidden = !settings || hides; // both would tell shapes
     this.view.level.node.hidden = hides || !this.lists[0].rows.some((row) => row.expandable);
     if (settings) {
       this.view.fault.offer(FAULT_NAMES.filter(([fault]) => faultsOf(settings).includes(fault)));
@@ -267,7 +271,7 @@ class Tracer {
     this.lists[number].show({
       net,
       rows,
-      arcs: arcsOf(rows, net.operations, joined),
+      arcs: arcsOf(rows, withFailure(net), joined),
       selected: this.model.get("selected"),
       known: number ? Infinity : this.known,
       differs: difference === null ? -1 : rows.findIndex(holds),

@@ -9,7 +9,7 @@ const AXES = ["Channels", "Height", "Width"];
 export class Question {
   constructor(asked) {
     this.asked = asked;
-    this.node = element("div");
+    this.node = element("div", { class: "rw-net-asking" });
     this.end();
   }
 
@@ -34,9 +34,9 @@ export class Question {
     this.next = next;
     this.known = next;
     const last = next >= net.operations.length;
-    const shown = last ? element("p", { role: "status" }, `${this.answer} That was the last one.`) : this.form(net.operations[next]);
+    const shown = last ? element("p", { role: "status", tabindex: -1 }, `${this.answer} That was the last one.`) : this.form(net.operations[next]);
     this.node.replaceChildren(shown);
-    if (writing && !last) this.node.querySelector("input").focus();
+    if (writing) this.node.querySelector(last ? "p" : "input").focus();
     if (!begins) this.asked(Math.min(next, net.operations.length - 1));
   }
 
@@ -61,9 +61,9 @@ export class Question {
       element("input", { type: "number", min: 1, required: true, "aria-label": AXES[axis] }),
     );
     const verdict = element("p", { class: "rw-net-verdict", role: "status" }, this.answer);
-    const kernels = operation.kind === "conv" ? `, and has ${operation.shape[0]} kernels` : "";
+    const has = { conv: `${operation.shape[0]} kernels`, linear: `${operation.shape[0]} outputs` }[operation.kind];
     const asked =
-      `${operation.path || "The network itself"}: ${labelOf(operation)} gets ${this.entering(operation).join(" and ")}${kernels}. ` +
+      `${operation.path || "The network itself"}: ${labelOf(operation)} gets ${this.entering(operation).join(" and ")}${has ? `, and has ${has}` : ""}. ` +
       "Which shape comes out?";
     const check = (event) => {
       event.preventDefault();
@@ -87,7 +87,8 @@ export class Question {
 
 /** Return how the shape that was asked for is counted, without saying it. */
 function howToCount({ kind, settings, shapes }) {
-  if (kind !== "conv" || !settings.kernel) return "Count again, or have it shown.";
+  if (!["conv", "pool"].includes(kind) || !settings.kernel) return "Count again, or have it shown.";
   const { kernel, stride, padding } = settings;
-  return `Each kernel gives one channel, and a side is ⌊(${shapes[0][1]} + 2 · ${padding} − ${kernel}) / ${stride}⌋ + 1.`;
+  const channels = kind === "conv" ? "Each kernel gives one channel" : "Pooling keeps the channels";
+  return `${channels}, and a side is ⌊(${shapes[0][1]} + 2 · ${padding} − ${kernel}) / ${stride}⌋ + 1.`;
 }

@@ -12,7 +12,9 @@ export const STYLE_OF_TRACER = `
 /* Title, list and legend: two networks have each of them at one height. */
 .rw-net-one { min-width: 0; display: grid; grid-row: span 3; grid-template-rows: subgrid; grid-template-columns: minmax(0, 1fr); gap: 0; }
 .rw p.rw-net-title { min-height: 2.9em; font-size: 0.95em; margin: 0 0 0.4em; }
-.rw-net-details { min-height: 21em; grid-row: span 3; }
+.rw-net-asking { min-height: 9.6em; }
+.rw-net-asking :focus-visible { outline-offset: 4px; }
+.rw-net-details { min-height: 23.5em; grid-row: span 3; }
 .rw-net-two .rw-net-details { min-height: 12em; }
 .rw-net-two .rw-net-details .rw-heading { min-height: 0; }
 .rw-net-two .rw-net-details dl { columns: 2; }
@@ -44,6 +46,6 @@ export const STYLE_OF_TRACER = `
 }
 @container rw (max-width: 30em) {
   .rw .rw-net-asked, .rw .rw-net-verdict { min-height: 4.4em; }
-  .rw-net-details { min-height: 19em; }
+  .rw-net-details, .rw-net-two .rw-net-details { min-height: 23.5em; }
 }
 `;

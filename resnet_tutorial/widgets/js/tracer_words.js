@@ -186,10 +186,17 @@ export function rowInWords(row, { net, joined }, known) {
     return { name: net.input ?? "image", shape, full: `The ${net.input ?? "image"}, ${shape}` };
   }
   if (row.kind === "failure")
-    return { name: `${net.failure.name} fails`, shape: "", full: `${net.failure.name} fails here` };
+    return failureInWords(net.failure);
   const ends = net.failure && row.kind !== "layer" && row.to === net.operations.length;
   const shape = ends ? "fails" : row.to <= known ? times(net.values[row.to].shape) : "?";
   return row.kind === "layer" ? layerInWords(row, net, joined, shape) : partInWords(row, joined, shape);
+}
+
+/** Both shapes stand beside an addition that fails, too. */
+function failureInWords({ name, shapes = [] }) {
+  const meet = name === "add" && shapes.length === 2;
+  const shape = meet ? shapes.map(times).join(" + ").replaceAll(" × ", "×") : "";
+  return { name: meet ? "fails" : `${name} fails`, shape, full: `${name} fails here`, wide: meet };
 }
 
 function partInWords(row, joined, shape) {

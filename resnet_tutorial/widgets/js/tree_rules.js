@@ -71,6 +71,12 @@ function ancestors(operations, value) {
   return found;
 }
 
+/** Return the operations, and with them an addition that fails: its branches meet there all the same. */
+export function withFailure({ operations, failure }) {
+  if (failure?.name !== "add" || failure.inputs?.length !== 2) return operations;
+  return [...operations, { index: operations.length, kind: "add", inputs: failure.inputs }];
+}
+
 /**
  * Return where branches meet: {index, fork, branch, shortcut}.
  *
@@ -163,7 +169,7 @@ export function arcsOf(rows, operations, joined) {
   for (const { index, fork, shortcut } of joined) {
     const [begin, end] = [place[fork], place[index + 1]];
     const identity = shortcut.length === 0;
-    if (begin === end || rows[end].kind !== "layer") {
+    if (begin === end || !["layer", "failure"].includes(rows[end].kind)) {
       beside[end].loops.push(identity);
       continue;
     }
