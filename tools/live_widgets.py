@@ -59,7 +59,8 @@ OPERATIONS: dict[str, list[tuple[str, str | None, str, object]]] = {
         ("Keep for comparison", None, "kept", ...), ("Open to", "blocks", "level", "blocks"),
         ("Break it", "no-padding", "fault", "no-padding"), ("Network", "cifar_resnet", "network", "cifar_resnet"),
         ("Layers", "56", "depth", 56), ("Shortcuts", "C", "shortcut", "C"),
-        ("Predict: hide the shapes", "on", "hide", True), ("Step forward", None, "selected", "stem"),
+        ("Break it", "none", "fault", "none"), ("Predict: hide the shapes", "on", "hide", True),
+        ("Step forward", None, "selected", "stem"),
     ],
     "ShapeTracer(BasicBlock(8, 16, stride=2), (1, 8, 9, 9))": [
         ("Step forward", None, "selected", "op0"), ("Step forward", None, "selected", "op1"),
