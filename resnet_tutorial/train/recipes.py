@@ -129,7 +129,9 @@ class Recipe:
 
 
 FAST = Recipe("fast")
-MUON = FAST.but(name="muon", optimizer="muon", peak_lr=0.1, schedule="triangle", rise=0.1)
+# Batch, shift and smoothing were chosen on held-out images, with runs of 12 epochs.
+MUON = FAST.but(name="muon", optimizer="muon", batch_size=256, epochs=22, peak_lr=0.1, schedule="triangle", rise=0.1,
+                pad=2, label_smoothing=0.1)
 
 PAPER = Recipe(
     "paper",
