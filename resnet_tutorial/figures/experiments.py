@@ -73,11 +73,16 @@ def cost_of_cardinality(rows: Sequence[tuple[str, float, float]]) -> Drawing:
     figure, axes = new_figure(6.8, 0.34 * len(rows) + 1.0, 1, 2, sharey=True)
     names = [name for name, _, _ in rows]
     for ax, place, label in zip(axes, (1, 2), ("parameters (millions)", "MACs (billions)"), strict=True):
-        bars = ax.barh(names, [row[place] for row in rows], color=LINES[place - 1], height=0.6)
+        numbers = [float(row[place]) for row in rows]
+        bars = ax.barh(names, numbers, color=LINES[place - 1], height=0.6)
         ax.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
         ax.set_xlabel(label)
-        ax.set_xlim(0, 1.18 * max(row[place] for row in rows))
+        ax.set_xlim(0, 1.18 * max(numbers))
         ax.grid(axis="y", visible=False)
     axes[0].invert_yaxis()
     listed = "; ".join(f"{name}: {p:.2f} million parameters, {m:.2f} billion MACs" for name, p, m in rows)
-    return Drawing(figure, alt=f"{listed}.", caption="ResNeXt-29 for 32 × 32 images at different cardinalities.")
+    return Drawing(
+        figure,
+        alt=f"Bars of the parameters and of the multiply-accumulates of each network. {listed}.",
+        caption="ResNeXt-29 for 32 × 32 images at different cardinalities.",
+    )
