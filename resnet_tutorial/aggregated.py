@@ -76,13 +76,13 @@ class _PathsBlock(nn.Module):
             )
         for i, path in enumerate(self.paths):
             part = slice(i * self.group_width, (i + 1) * self.group_width)
-            path[0].weight.copy_(block.conv1.weight[part])
-            _copy_batch_norm(block.bn1, path[1], part)
-            path[3].weight.copy_(block.conv2.weight[part])
-            _copy_batch_norm(block.bn2, path[4], part)
+            path.get_parameter("0.weight").copy_(block.conv1.weight[part])
+            _copy_batch_norm(block.bn1, path.get_submodule("1"), part)
+            path.get_parameter("3.weight").copy_(block.conv2.weight[part])
+            _copy_batch_norm(block.bn2, path.get_submodule("4"), part)
             self._load_last(i, part, block)
         _copy_batch_norm(block.bn3, self.bn3)
-        if self.downsample is not None:
+        if self.downsample is not None and block.downsample is not None:
             self.downsample.load_state_dict(block.downsample.state_dict())
         return self
 
@@ -112,7 +112,7 @@ class SplitTransformMerge(_PathsBlock):
         return sum(path(x) for path in self.paths)
 
     def _load_last(self, i: int, part: slice, block: Bottleneck) -> None:
-        self.paths[i][6].weight.copy_(block.conv3.weight[:, part])
+        self.paths[i].get_parameter("6.weight").copy_(block.conv3.weight[:, part])
 
 
 class EarlyConcatenation(_PathsBlock):
@@ -134,7 +134,7 @@ class EarlyConcatenation(_PathsBlock):
         self.conv3.weight[:, part] = block.conv3.weight[:, part]
 
 
-def _copy_batch_norm(source: nn.BatchNorm2d, target: nn.BatchNorm2d, part: slice = slice(None)) -> None:
+def _copy_batch_norm(source: nn.Module, target: nn.Module, part: slice = slice(None)) -> None:
     for name in ("weight", "bias", "running_mean", "running_var"):
         getattr(target, name).copy_(getattr(source, name)[part])
-    target.num_batches_tracked.copy_(source.num_batches_tracked)
+    target.get_buffer("num_batches_tracked").copy_(source.get_buffer("num_batches_tracked"))

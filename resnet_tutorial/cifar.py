@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, Protocol, TypedDict, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +18,25 @@ from torch import Tensor, nn
 from .blocks import BasicBlock, Bottleneck, conv1x1, conv3x3, needs_projection, projection
 from .models import init_weights, make_layer
 from .shapes import require_sizes
+
+
+class MakesBlocks(Protocol):
+    """A class of blocks, or what stands for one: called as ``block(in_channels, planes, stride)``."""
+
+    @property
+    def expansion(self) -> int:
+        """Output channels for each of ``planes``."""
+
+    def __call__(self, in_channels: int, planes: int, stride: int = 1) -> nn.Module: ...
+
+
+class CifarOptions(TypedDict, total=False):
+    """The options that :func:`cifar_resnet` and :func:`cifar_resnext29` hand on."""
+
+    num_classes: int
+    in_channels: int
+    zero_init_residual: bool
+
 
 SHORTCUTS = ("A", "B", "C")
 
@@ -126,7 +146,7 @@ class CifarResNet(nn.Module):
 
     def __init__(
         self,
-        block,
+        block: MakesBlocks,
         depth: int,
         *,
         preact: bool = False,
@@ -171,15 +191,15 @@ def _require_shortcut(shortcut: str) -> None:
         )
 
 
-def _block_class(block: type[nn.Module], shortcut: str) -> Callable[..., nn.Module]:
+def _block_class(block: type[CifarBlock] | type[PreActBlock], shortcut: str) -> MakesBlocks:
     """Return ``block`` with its shortcut option filled in, still with the class's expansion."""
     _require_shortcut(shortcut)
-    made = partial(block, shortcut=shortcut)
+    made: Any = partial(block, shortcut=shortcut)
     made.expansion = block.expansion
     return made
 
 
-def cifar_resnet(depth: int, shortcut: str = "A", **options) -> CifarResNet:
+def cifar_resnet(depth: int, shortcut: str = "A", **options: Unpack[CifarOptions]) -> CifarResNet:
     """Return the paper's ResNet of ``6 n + 2`` layers; ResNet-20 has 269,722 parameters.
 
     Args:
@@ -253,7 +273,7 @@ class CifarResNeXt(nn.Module):
         return self.fc(self.forward_features(x).mean(dim=(2, 3)))
 
 
-def cifar_resnext29(cardinality: int, base_width: int, **options) -> CifarResNeXt:
+def cifar_resnext29(cardinality: int, base_width: int, **options: Unpack[CifarOptions]) -> CifarResNeXt:
     """Return ResNeXt-29, for example 8x64d with 34,426,698 parameters.
 
     Args:

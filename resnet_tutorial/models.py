@@ -8,6 +8,7 @@ Names, state-dict keys and initialisation are torchvision's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ def make_stem(in_channels: int, out_channels: int, stem: str) -> tuple[nn.Conv2d
     raise ValueError(f"stem must be 'imagenet' or 'cifar', not {stem!r}.")
 
 
-def make_layer(
+def make_layer(  # type: ignore[no-untyped-def]  # a block is any class of this signature, a reader's too
     block, in_channels: int, planes: int, blocks: int, stride: int = 1, **options
 ) -> nn.Sequential:
     """Return one stage: ``blocks`` blocks, of which only the first may change shapes.
@@ -114,7 +115,7 @@ class ResNet(nn.Module):
             raise ValueError(f"version must be 'v1' or 'v1.5', not {version!r}.")
         # Only what differs from the default is handed on, so that a learner's own block needs no
         # argument that it does not use.
-        options = {}
+        options: dict[str, Any] = {}
         if (groups, base_width) != (1, 64):
             if issubclass(block, BasicBlock):
                 raise ValueError(
@@ -146,51 +147,68 @@ class ResNet(nn.Module):
         return self.fc(torch.flatten(x, 1))  # (N, num_classes)
 
 
-def resnet18(**options) -> ResNet:
+class NetworkOptions(TypedDict, total=False):
+    """The options of :class:`ResNet` that every named network takes."""
+
+    num_classes: int
+    in_channels: int
+    zero_init_residual: bool
+    stem: str
+    version: str
+
+
+class ResNetOptions(NetworkOptions, total=False):
+    """All options of :class:`ResNet`."""
+
+    groups: int
+    base_width: int
+
+
+def resnet18(**options: Unpack[ResNetOptions]) -> ResNet:
     """ResNet-18: basic blocks, 2-2-2-2; 11.7 million parameters. Options as for :class:`ResNet`."""
     return ResNet(BasicBlock, (2, 2, 2, 2), **options)
 
 
-def resnet34(**options) -> ResNet:
+def resnet34(**options: Unpack[ResNetOptions]) -> ResNet:
     """ResNet-34: basic blocks, 3-4-6-3; 21.8 million parameters. Options as for :class:`ResNet`."""
     return ResNet(BasicBlock, (3, 4, 6, 3), **options)
 
 
-def resnet50(**options) -> ResNet:
+def resnet50(**options: Unpack[ResNetOptions]) -> ResNet:
     """ResNet-50: bottlenecks, 3-4-6-3; 25.6 million parameters. Options as for :class:`ResNet`."""
     return ResNet(Bottleneck, (3, 4, 6, 3), **options)
 
 
-def resnet101(**options) -> ResNet:
+def resnet101(**options: Unpack[ResNetOptions]) -> ResNet:
     """ResNet-101: bottlenecks, 3-4-23-3; 44.5 million parameters. Options as for :class:`ResNet`."""
     return ResNet(Bottleneck, (3, 4, 23, 3), **options)
 
 
-def resnet152(**options) -> ResNet:
+def resnet152(**options: Unpack[ResNetOptions]) -> ResNet:
     """ResNet-152: bottlenecks, 3-8-36-3; 60.2 million parameters. Options as for :class:`ResNet`."""
     return ResNet(Bottleneck, (3, 8, 36, 3), **options)
 
 
-def resnext50_32x4d(**options) -> ResNet:
+def resnext50_32x4d(**options: Unpack[NetworkOptions]) -> ResNet:
     """ResNeXt-50: 32 groups of width 4; 25.0 million parameters. Options as for :class:`ResNet`."""
     return ResNet(Bottleneck, (3, 4, 6, 3), groups=32, base_width=4, **options)
 
 
-def resnext101_32x8d(**options) -> ResNet:
+def resnext101_32x8d(**options: Unpack[NetworkOptions]) -> ResNet:
     """ResNeXt-101: 32 groups of width 8; 88.8 million parameters. Options as for :class:`ResNet`."""
     return ResNet(Bottleneck, (3, 4, 23, 3), groups=32, base_width=8, **options)
 
 
-def resnext101_64x4d(**options) -> ResNet:
+def resnext101_64x4d(**options: Unpack[NetworkOptions]) -> ResNet:
     """ResNeXt-101: 64 groups of width 4; 83.5 million parameters. Options as for :class:`ResNet`."""
     return ResNet(Bottleneck, (3, 4, 23, 3), groups=64, base_width=4, **options)
 
 
-def wide_resnet50_2(**options) -> ResNet:
+def wide_resnet50_2(**options: Unpack[NetworkOptions]) -> ResNet:
     """ResNet-50 with 3x3s twice as wide; 68.9 million parameters. Options as for :class:`ResNet`."""
     return ResNet(Bottleneck, (3, 4, 6, 3), base_width=128, **options)
 
 
-def wide_resnet101_2(**options) -> ResNet:
+def wide_resnet101_2(**options: Unpack[NetworkOptions]) -> ResNet:
     """ResNet-101 with 3x3s twice as wide; 126.9 million parameters. Options as for :class:`ResNet`."""
     return ResNet(Bottleneck, (3, 4, 23, 3), base_width=128, **options)

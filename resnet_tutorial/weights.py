@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import nullcontext, redirect_stderr
+from typing import cast
 
 from .models import ResNet
 from .zoo import IMAGENET_NAMES, build_model
@@ -39,6 +40,6 @@ def load_imagenet_weights(name: str, weights: str = "DEFAULT", progress: bool = 
             f"the weights of {name} are not on this machine and could not be downloaded ({error}). "
             f"Try again with a network connection."
         ) from None
-    model = build_model(name)
+    model = cast(ResNet, build_model(name))  # as every network of ImageNet is
     model.load_state_dict(state)
     return model

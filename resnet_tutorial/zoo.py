@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -35,7 +36,7 @@ def model_names() -> list[str]:
     ]
 
 
-def build_model(name: str, **options) -> nn.Module:
+def build_model(name: str, **options: Any) -> nn.Module:
     """Build a network of the book by its name, for example ``"cifar_resnet20"``.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
@@ -160,7 +161,7 @@ def _draw_sum(ax: Axes, x: float, y: float) -> None:
 
 def _draw_end(ax: Axes, x: float, right: float, channels: int) -> None:
     """Draw the shortcut along ``right``, the addition, and the output."""
-    line = {"color": LINE["shortcut"], "linewidth": 1.8, "solid_capstyle": "round", "zorder": 1}
+    line: dict[str, Any] = {"color": LINE["shortcut"], "linewidth": 1.8, "solid_capstyle": "round", "zorder": 1}
     ax.plot([x + 0.19, right, right, x + 0.1], [0, 0, _ADD, _ADD], **line)
     _draw_sum(ax, x, _ADD)
     _arrow(ax, (x, _ADD - 0.1), (x, _END + 0.1))

@@ -65,7 +65,7 @@ def kernel_positions(
         _CELL * (stop - start + _MARGIN), _CELL * sum(heights), len(windows), 1, squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
-    figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0, hspace=0)
+    figure.set_layout_engine("constrained", w_pad=0, h_pad=0, wspace=0, hspace=0)
     for ax, row, height in zip(axes.flat, rows, heights, strict=True):
         ax.set_axis_off()
         ax.set_xlim(start - 0.05, stop + _MARGIN - 0.05)
@@ -221,7 +221,7 @@ def receptive_cones(*stacks: Sequence[tuple[int, int]], titles: Sequence[str]) -
         squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )
-    figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0, hspace=0)
+    figure.set_layout_engine("constrained", w_pad=0, h_pad=0, wspace=0, hspace=0)
     for ax, stack, title, height in zip(axes.flat, stacks, titles, heights, strict=True):
         ax.set_axis_off()
         ax.set_xlim(-width / 2 - 0.2, width / 2 + 4.6)

@@ -7,7 +7,7 @@ import io
 import re
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from cycler import cycler
@@ -15,7 +15,10 @@ from matplotlib.figure import Figure
 
 from .palette import INK, LINES
 
-_STYLE = {
+if TYPE_CHECKING:  # matplotlib 3.8 has no such name
+    from matplotlib.typing import RcKeyType
+
+_STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",  # real text: it takes the page's font, and can be searched and read out
     "svg.hashsalt": "resnet-tutorial",
     "font.family": "DejaVu Sans",
@@ -50,7 +53,7 @@ styled = mpl.rc_context(_STYLE)
 
 
 def new_figure(
-    width: float = 7.0, height: float = 3.2, rows: int = 1, columns: int = 1, **options
+    width: float = 7.0, height: float = 3.2, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, Any]:
     """Return a figure in the book's style and its axes: an ``Axes``, or an array of them for a grid.
 
@@ -101,12 +104,12 @@ class Drawing:
         svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
         return svg.replace("<svg ", opening, 1)
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
         html = f'<figure class="drawing" tabindex="0" style="margin:1em 0;overflow-x:auto">{self.svg}{caption}</figure>'
         return {"text/html": html, "text/plain": f"[Figure: {self.alt}]"}
 
-    def save(self, path: str | Path, **options) -> None:
+    def save(self, path: str | Path, **options: Any) -> None:
         """Write the figure to a file; the suffix says the format (``.png``, ``.pdf``, ``.svg``)."""
         with mpl.rc_context(_STYLE):
             self._figure.savefig(path, **{"facecolor": "white", "dpi": 150, **options})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from .core import Drawing, new_figure, styled
 from .palette import LINES
@@ -10,8 +11,21 @@ from .palette import LINES
 _DEPTH_COLOUR = {20: LINES[0], 56: LINES[1]}
 
 
+class _Errors(Protocol):
+    """What is drawn of a run: a :class:`~resnet_tutorial.train.History` has it."""
+
+    @property
+    def epoch(self) -> Sequence[int]: ...
+
+    @property
+    def train_error(self) -> Sequence[float]: ...
+
+    @property
+    def test_error(self) -> Sequence[float]: ...
+
+
 @styled
-def degradation_curves(runs: Mapping[str, Mapping[int, object]], note: str) -> Drawing:
+def degradation_curves(runs: Mapping[str, Mapping[int, _Errors]], note: str) -> Drawing:
     """Draw training and test error by epoch, one panel a family, one colour a depth.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
@@ -60,7 +61,7 @@ def block_diagram(*blocks: Block, alt: str, caption: str = "", columns: int | No
         _INCH * sum(widths), _INCH * sum(heights), rows, columns, squeeze=False,
         gridspec_kw={"width_ratios": widths, "height_ratios": heights},
     )  # fmt: skip
-    figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0, hspace=0)
+    figure.set_layout_engine("constrained", w_pad=0, h_pad=0, wspace=0, hspace=0)
     for ax in axes.flat:
         ax.set_axis_off()
     for index, block in enumerate(blocks):
@@ -110,7 +111,7 @@ def _draw_block(ax: Axes, block: Block) -> None:
 def _draw_shortcut(ax: Axes, block: Block, y_add: float) -> None:
     """Draw the line from the input past the branch to the addition at ``y_add``."""
     x, top = (3.55 if block.shortcut else 2.1), 0.06
-    line = {"color": LINE["shortcut"], "linewidth": 2.0, "solid_capstyle": "round", "zorder": 1}
+    line: dict[str, Any] = {"color": LINE["shortcut"], "linewidth": 2.0, "solid_capstyle": "round", "zorder": 1}
     ax.plot([0, x, x, 0.22], [top, top, y_add, y_add], **line)
     ax.annotate(
         "", (0.2, y_add), (0.42, y_add),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.patches import Rectangle
 
@@ -43,7 +44,7 @@ _QUESTIONS = {
 }
 
 
-def _cell(question: str, answer) -> str:
+def _cell(question: str, answer: Any) -> str:
     """Return what stands in a cell: nothing where a right block would answer the same."""
     if question == "failing cases":
         return f"{len(answer)}/4" if answer else ""

@@ -53,7 +53,7 @@ class _Layout:
 
     start: list[_Tensor]
     stages: list[list[_Tensor]]
-    head: list[_Tensor]
+    head: tuple[_Tensor, _Tensor]
 
     @property
     def right(self) -> float:
@@ -80,7 +80,7 @@ def _lay_out(sides: Sequence[int], channels: Sequence[int], layers: Sequence[int
         stages.append([tensor(x + i * step, 3 + stage, LINES[stage]) for i in range(blocks)])
         x += blocks * step + 0.14
     vector = tensor(x + 0.02, -2, LINES[5])
-    return _Layout(start, stages, [vector, tensor(vector.right + 0.1, -1, LINES[5])])
+    return _Layout(start, stages, (vector, tensor(vector.right + 0.1, -1, LINES[5])))
 
 
 def _fitted(sides: Sequence[int], channels: Sequence[int], layers: Sequence[int]) -> _Layout:
@@ -96,7 +96,8 @@ def _fitted(sides: Sequence[int], channels: Sequence[int], layers: Sequence[int]
 
 
 def _mixed(colour: str, with_white: float) -> str:
-    return to_hex([with_white + (1 - with_white) * part for part in to_rgb(colour)])
+    red, green, blue = (with_white + (1 - with_white) * part for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def _draw_tensor(ax: Axes, tensor: _Tensor) -> None:
@@ -263,9 +264,10 @@ def pooling_coverage(shares: Mapping[int, float | None], kernel: int = 7, captio
     """
     figure, ax = new_figure(5.9, 3.0)
     sizes = sorted(shares)
-    works = [size for size in sizes if shares[size] is not None]
-    ax.step(works, [100 * shares[size] for size in works], where="mid", color=LINES[0], linewidth=2.2)
-    full = [size for size in works if shares[size] == 1]
+    read = {size: share for size, share in sorted(shares.items()) if share is not None}
+    works = list(read)
+    ax.step(works, [100 * share for share in read.values()], where="mid", color=LINES[0], linewidth=2.2)
+    full = [size for size in works if read[size] == 1]
     for low, high, text in (
         (sizes[0], works[0] - 1, "fails:\nno window fits"),
         (works[-1] + 1, sizes[-1], "fails:\ntoo many features"),
@@ -285,8 +287,8 @@ def pooling_coverage(shares: Mapping[int, float | None], kernel: int = 7, captio
     return Drawing(
         figure,
         f"A falling staircase. From {works[0]} to {full[-1]} pixels a window of {kernel} by {kernel} reads the whole "
-        f"map; at {full[-1] + 1} pixels its share falls to {100 * shares[full[-1] + 1]:.0f} %, at {works[-1]} pixels "
-        f"to {100 * shares[works[-1]]:.0f} %. Below {works[0]} and above {works[-1]} pixels the network fails.",
+        f"map; at {full[-1] + 1} pixels its share falls to {100 * read[full[-1] + 1]:.0f} %, at {works[-1]} pixels "
+        f"to {100 * read[works[-1]]:.0f} %. Below {works[0]} and above {works[-1]} pixels the network fails.",
         caption,
     )
 

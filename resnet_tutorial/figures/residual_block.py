@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
@@ -112,16 +113,16 @@ def shortcut_matrices(matrices: Mapping[str, Sequence[Sequence[float]]]) -> Draw
     figure, axes = new_figure(
         5.2, 2.7, 1, len(arrays), squeeze=False, gridspec_kw={"width_ratios": widths}
     )
-    image = None
+    images = []
     for ax, (name, array) in zip(axes[0], arrays.items(), strict=True):
-        image = ax.imshow(array, cmap=_diverging(), vmin=-1, vmax=1, interpolation="nearest")
+        images.append(ax.imshow(array, cmap=_diverging(), vmin=-1, vmax=1, interpolation="nearest"))
         ax.set_title(name, fontsize=9.5)
         ax.set_xlabel("channel in")
         ax.set_xticks([0, array.shape[1] - 1], [1, array.shape[1]])
         ax.set_yticks([0, array.shape[0] - 1], [1, array.shape[0]])
         ax.grid(False)
     axes[0, 0].set_ylabel("channel out")
-    bar = figure.colorbar(image, ax=axes[0].tolist(), ticks=[-1, 0, 1], shrink=0.75, pad=0.02)
+    bar = figure.colorbar(images[-1], ax=axes[0].tolist(), ticks=[-1, 0, 1], shrink=0.75, pad=0.02)
     bar.set_label("weight")
     bar.outline.set_visible(False)
     return Drawing(
@@ -136,7 +137,7 @@ def shortcut_matrices(matrices: Mapping[str, Sequence[Sequence[float]]]) -> Draw
 def basic_resnet_strips() -> Drawing:
     """Draw ResNet-18 and ResNet-34 block by block, with identity and projection shortcuts."""
     figure, ax = new_figure(5.8, 4.3)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
     ax.set_axis_off()
     ax.set_xlim(0, 70)
     ax.set_ylim(-3.5, 41.5)
@@ -154,7 +155,7 @@ def basic_resnet_strips() -> Drawing:
 _SIZES = ((64, 56), (128, 28), (256, 14), (512, 7))
 
 
-def _strip(ax, y: float, name: str, plan: tuple[int, ...]) -> None:
+def _strip(ax: Axes, y: float, name: str, plan: tuple[int, ...]) -> None:
     left, right, gap, height = 6.0, 63.5, 1.3, 6.0
     total = sum(plan)
     pitch = (right - left - gap * (len(plan) - 1)) / total
@@ -184,7 +185,7 @@ def _strip(ax, y: float, name: str, plan: tuple[int, ...]) -> None:
         x += gap
 
 
-def _bars(ax, x: float, y: float, pitch: float, height: float) -> None:
+def _bars(ax: Axes, x: float, y: float, pitch: float, height: float) -> None:
     width = min(0.26 * pitch, 1.7)
     for centre in (0.3, 0.7):
         ax.add_patch(
@@ -195,7 +196,7 @@ def _bars(ax, x: float, y: float, pitch: float, height: float) -> None:
         )  # fmt: skip
 
 
-def _arc(ax, start: float, end: float, y: float, projected: bool) -> None:
+def _arc(ax: Axes, start: float, end: float, y: float, projected: bool) -> None:
     angle = np.linspace(0, np.pi, 40)
     across = (start + end) / 2 - (end - start) / 2 * np.cos(angle)
     ax.plot(
@@ -204,7 +205,7 @@ def _arc(ax, start: float, end: float, y: float, projected: bool) -> None:
     )  # fmt: skip
 
 
-def _upright(ax, x: float, y: float, width: float, height: float, label: str, colour: str) -> None:
+def _upright(ax: Axes, x: float, y: float, width: float, height: float, label: str, colour: str) -> None:
     box = FancyBboxPatch(
         (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.3",
         facecolor=colour, edgecolor=INK, linewidth=0.8, zorder=2,

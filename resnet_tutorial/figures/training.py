@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -10,6 +11,9 @@ from matplotlib.patches import Rectangle
 
 from .core import Drawing, new_figure, styled
 from .palette import FILL, INK, LINES, ON_FILL
+
+if TYPE_CHECKING:  # a figure needs no training
+    from ..train.history import History
 
 
 @styled
@@ -101,7 +105,7 @@ def number_formats() -> Drawing:
 
 
 @styled
-def curves_of_a_run(history, caption: str = "") -> Drawing:
+def curves_of_a_run(history: History, caption: str = "") -> Drawing:
     """Draw loss and error over the epochs of a :class:`~resnet_tutorial.train.History`."""
     figure, axes = new_figure(7.0, 3.0, 1, 2)
     parts = {"train": "training, augmented", "val": "validation", "test": "test"}
@@ -124,19 +128,19 @@ def curves_of_a_run(history, caption: str = "") -> Drawing:
 @styled
 def confusion_heatmap(counts: Sequence[Sequence[int]], classes: Sequence[str], caption: str = "") -> Drawing:
     """Draw a confusion matrix: a row for each true class, a column for each answer."""
-    counts = np.asarray(counts)
+    matrix = np.asarray(counts)
     figure, ax = new_figure(7.0, 5.6)
     size = len(classes)
-    errors = counts * (1 - np.eye(size, dtype=counts.dtype))
+    errors = matrix * (1 - np.eye(size, dtype=matrix.dtype))
     faults = LinearSegmentedColormap.from_list("faults", ["#ffffff", "#f08a3c"])
     for row in range(size):
         for column in range(size):
             same = row == column
             colour = FILL["conv3x3"] if same else faults(errors[row, column] / max(1, errors.max()))
             ax.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="#c9ced6", linewidth=0.6))
-            if counts[row, column]:
+            if matrix[row, column]:
                 ax.text(
-                    column + 0.5, row + 0.52, str(counts[row, column]), color=ON_FILL, ha="center",
+                    column + 0.5, row + 0.52, str(matrix[row, column]), color=ON_FILL, ha="center",
                     va="center", fontsize=10, fontweight="bold" if same else "normal",
                 )  # fmt: skip
     ax.set_xlim(0, size)
@@ -149,11 +153,11 @@ def confusion_heatmap(counts: Sequence[Sequence[int]], classes: Sequence[str], c
         spine.set_visible(False)
     ax.set_xlabel("the network's answer")
     ax.set_ylabel("what it is")
-    worst = np.unravel_index(errors.argmax(), errors.shape)
+    true, answer = (int(place) for place in np.unravel_index(errors.argmax(), errors.shape))
     return Drawing(
         figure,
-        f"Confusion matrix of {counts.sum():,} test images; {np.trace(counts) / counts.sum():.1%} stand on the "
-        f"diagonal. Most frequent error: {classes[worst[0]]} taken for {classes[worst[1]]}, "
-        f"{errors[worst]} times.",
+        f"Confusion matrix of {matrix.sum():,} test images; {np.trace(matrix) / matrix.sum():.1%} stand on the "
+        f"diagonal. Most frequent error: {classes[true]} taken for {classes[answer]}, "
+        f"{errors[true, answer]} times.",
         caption,
     )

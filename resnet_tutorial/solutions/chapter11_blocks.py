@@ -16,7 +16,7 @@ class _Parts(nn.Module):
 
     bias = False
     stride_first = False  # v1: the stride in the first 1x1
-    project_on = ("stride", "channels")
+    project_on: tuple[str, ...] = ("stride", "channels")
     normalise_shortcut = True
 
     def __init__(self, in_channels: int, mid_channels: int, stride: int = 1) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class WeightAverage:
         torch._foreach_lerp_(average, present, 1 - self.decay)
 
     @contextlib.contextmanager
-    def applied(self, model: nn.Module):
+    def applied(self, model: nn.Module) -> Iterator[None]:
         """Give the model the averaged weights inside the block, and its own back afterwards."""
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         model.load_state_dict(self.values)

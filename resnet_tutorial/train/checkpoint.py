@@ -12,6 +12,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,7 +50,9 @@ def save(folder: Path, state: dict) -> None:
     _push_renames(folder)
 
 
-def load(folder: Path, misfit: Callable[[dict], str], say: Callable[[str], None] = print):
+def load(
+    folder: Path, misfit: Callable[[dict[str, Any]], str], say: Callable[[str], None] = print
+) -> dict[str, Any] | None:
     """Return the newest usable checkpoint of the folder, or None when the folder has none.
 
     Args:

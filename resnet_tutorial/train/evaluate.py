@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from resnet_tutorial.train.recipes import Recipe, get_recipe
 EVALUATION_BATCH = 500
 
 
-def autocast(device: torch.device, precision: torch.dtype):
+def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
     """Return the context in which the network computes; float32 needs none."""
     if precision == torch.float32:
         return contextlib.nullcontext()
@@ -24,7 +25,7 @@ def autocast(device: torch.device, precision: torch.dtype):
 
 
 @torch.no_grad()
-def logits_of(model: nn.Module, pixels: Pixels, precision: torch.dtype, *, mirror=False) -> Tensor:
+def logits_of(model: nn.Module, pixels: Pixels, precision: torch.dtype, *, mirror: bool = False) -> Tensor:
     """Return the class scores of all images, float32 of shape (N, classes).
 
     Args:
@@ -83,7 +84,7 @@ def predict(model: nn.Module, data: ImageSet, recipe: str | Recipe = "fast", *, 
 
 
 def evaluate(model: nn.Module, data: ImageSet, recipe: str | Recipe = "fast", *,
-             part: str = "test", mirror: bool = False, precision: str = "auto") -> dict:
+             part: str = "test", mirror: bool = False, precision: str = "auto") -> dict[str, float]:
     """Return ``{"loss": ..., "error": ...}`` of a network on one part of an image set.
 
     The arguments and errors are those of `predict`; the error is in percent.

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from resnet_tutorial.train.errors import TrainingError
 
@@ -86,7 +87,7 @@ class History:
             raise TrainingError(f"{path} is not a saved history ({problem}).") from None
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     """Replace what JSON has no word for: infinities and NaN become None."""
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 
 class StopBetweenSteps:
@@ -14,7 +17,7 @@ class StopBetweenSteps:
 
     def __init__(self) -> None:
         self.asked = False
-        self._before = None
+        self._before: Callable[[int, FrameType | None], Any] | int | None = None
 
     def __enter__(self) -> StopBetweenSteps:
         # Only the main thread may handle signals; elsewhere an interrupt stays what it was.
@@ -22,11 +25,11 @@ class StopBetweenSteps:
             self._before = signal.signal(signal.SIGINT, self._note)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
-    def _note(self, number, frame) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

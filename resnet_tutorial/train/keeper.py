@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,8 +91,9 @@ def restore(run: Run, folder: Path) -> None:
     run.scaler.load_state_dict(state["scaler"])
     if run.average:
         run.average.load(state["average"])
-    run.sums = Sums(**{name: value.to(run.device) if isinstance(value, Tensor) else value
-                       for name, value in state["sums"].items()})
+    sums: dict[str, Any] = {name: value.to(run.device) if isinstance(value, Tensor) else value
+                            for name, value in state["sums"].items()}
+    run.sums = Sums(**sums)
     settings = run.history.settings
     run.history = History.from_dict(state["history"])
     run.history.settings, run.history.stopped = settings, ""

@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(kernels, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # it takes none
         """Take one step; `closure` is not supported."""
         for group in self.param_groups:
             same_shape: dict[torch.Size, list[nn.Parameter]] = {}

@@ -6,6 +6,8 @@ import sys
 
 from tqdm import tqdm
 
+from resnet_tutorial.train.history import History
+
 STYLES = ("auto", "bar", "lines", "none")
 
 
@@ -45,7 +47,7 @@ class Progress:
         self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
         self.bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{100 - error:.1f}%", refresh=False)
 
-    def epoch(self, history) -> None:
+    def epoch(self, history: History) -> None:
         """Show one finished epoch in a line."""
         if not self.lines:
             return

@@ -70,4 +70,4 @@ class Widget(anywidget.AnyWidget):
         shown = super()._repr_mimebundle_(**options)
         data, metadata = shown if isinstance(shown, tuple) else (shown, {})
         # Both forms: whatever shows the output takes the one that it can make live.
-        return {**data, "text/html": self.as_html(), "text/plain": repr(self)}, metadata
+        return {**(data or {}), "text/html": self.as_html(), "text/plain": repr(self)}, metadata

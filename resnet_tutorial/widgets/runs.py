@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from traitlets import Bool, Enum, Int, List, TraitError, Unicode, validate
+from traitlets.utils.bunch import Bunch
 
 from ..train.history import History
 from ..train.recipes import RECIPES
@@ -46,7 +48,7 @@ class RunViewer(Widget):
 
     _script = "runs"
 
-    runs = List(read_only=True).tag(**_SHARED)
+    runs: List[dict[str, Any]] = List(read_only=True).tag(**_SHARED)
     kind = Enum(("error", "loss"), "error").tag(**_SHARED)
     axis = Enum(("zero", "fitted", "log"), "zero").tag(**_SHARED)
     training = Bool(True).tag(**_SHARED)
@@ -56,7 +58,7 @@ class RunViewer(Widget):
     epoch = Int(1, min=1).tag(**_SHARED)
     reference = Unicode("").tag(**_SHARED)
 
-    def __init__(self, *runs, **state) -> None:
+    def __init__(self, *runs: Any, **state: Any) -> None:
         named = list(_named(runs))
         if not 1 <= len(named) <= MOST:
             raise ValueError(f"A run viewer shows 1 to {MOST} runs, and {len(named)} were given.")
@@ -68,21 +70,21 @@ class RunViewer(Widget):
         super().__init__(**state)
 
     @validate("epoch")
-    def _exists(self, proposal):
+    def _exists(self, proposal: Bunch) -> int:
         longest = max((run["epochs"] for run in self.runs), default=1)
         if proposal["value"] > longest:
             raise TraitError(f"epoch={proposal['value']}: the longest run has {longest} epochs.")
         return proposal["value"]
 
     @validate("shown")
-    def _one_for_each(self, proposal):
+    def _one_for_each(self, proposal: Bunch) -> str:
         shown = proposal["value"]
         if shown and not re.fullmatch(f"[01]{{{len(self.runs)}}}", shown):
             raise TraitError(f"shown={shown!r} is not a 0 or a 1 for each of the {len(self.runs)} runs.")
         return shown
 
     @validate("reference")
-    def _is_there(self, proposal):
+    def _is_there(self, proposal: Bunch) -> str:
         families = {f"mean of {run['family']}" for run in self.runs if run["family"]}
         known = [*(run["name"] for run in self.runs), *sorted(families)]
         if proposal["value"] and proposal["value"] not in known:
@@ -97,8 +99,8 @@ class RunViewer(Widget):
         for run in self.runs:
             final = "" if run["final"] is None else f"{run['final']:.2f}"
             cells = run["network"], run["recipe"], run["seed"], run["epochs"], final, run["seconds"], run["machine"]
-            cells = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
-            rows.append(f"<tr><th scope='row'>{escape(run['name'])}</th>{cells}</tr>")
+            written = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
+            rows.append(f"<tr><th scope='row'>{escape(run['name'])}</th>{written}</tr>")
         return f"<table><caption>Training runs and how they ended</caption><tr>{head}</tr>{''.join(rows)}</table>"
 
 
@@ -116,7 +118,7 @@ def _named(runs: Iterable) -> Iterable[tuple[str, RecordedRun | History]]:
             yield name or f"run {place}", run
 
 
-def _loaded(given) -> tuple[str, RecordedRun | History]:
+def _loaded(given: Any) -> tuple[str, RecordedRun | History]:
     """Return a run, and what it calls itself."""
     if isinstance(given, RecordedRun):
         return given.name, given
