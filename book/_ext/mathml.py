@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from html import escape
+from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util import logging
-from sphinx.util.math import get_node_equation_number
 
 # Delimiters that the converter leaves as commands after `\big` and its sisters.
 DELIMITERS = {
@@ -51,15 +51,25 @@ def visit_block(translator, node: nodes.math_block) -> None:
         translator.starttag(node, "div", **{"aria-label": "Formula"}, **attributes)
     )
     translator.body.append(to_mathml(node.astext(), True, node))
-    if node["number"]:
-        number = get_node_equation_number(translator, node)
-        translator.body.append(f'<span class="eqno">({number})')
-        translator.add_permalink_ref(node, "Link to this equation")
-        translator.body.append("</span>")
+    if number := node.get("place"):
+        translator.body.append(
+            f'<a class="eqno" href="#{node["ids"][0]}" aria-label="Equation {number}, link to it">({number})</a>'
+        )
     translator.body.append("</div>\n")
     raise nodes.SkipNode
 
 
+def number_formulas(app: Sphinx, doctree: nodes.document) -> None:
+    """`doctree-read`: number a chapter's displayed formulas as it numbers its exercises, 4.1, 4.2 ..."""
+    chapter = re.match(r"(\d\d)_", Path(app.env.docname).name)
+    if chapter is None:
+        return
+    for count, node in enumerate(doctree.findall(nodes.math_block), 1):
+        node["place"] = f"{int(chapter[1])}.{count}"
+        node["ids"].insert(0, f"equation-{int(chapter[1])}-{count}")
+
+
 def setup(app: Sphinx) -> dict:
+    app.connect("doctree-read", number_formulas)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,81 @@
+/* A reader's own progress: which chapters were opened and ticked. It stays in this browser. */
+(() => {
+  const KEY = "resnet-tutorial-progress"; // {"03_residual_block": "done", "04_bottleneck": "begun"}
+  const all = document.querySelector('[data-progress="all"]');
+  const mark = document.querySelector('[data-progress="chapter"]');
+  const name = (address) => address.split(/[?#]/)[0].split("/").pop().replace(/\.html$/, "");
+
+  /** Return what is kept; nothing where the browser keeps nothing, or where it is not ours. */
+  const read = () => {
+    try {
+      const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+      return kept && typeof kept === "object" && !Array.isArray(kept) ? kept : {};
+    } catch {
+      return {};
+    }
+  };
+  const write = (kept) => {
+    try {
+      localStorage.setItem(KEY, JSON.stringify(kept));
+      return true;
+    } catch {
+      return false; // private windows, or no room
+    }
+  };
+
+  /** Tick the chapters that are done in the list of all chapters. */
+  const showList = (kept) => {
+    for (const link of document.querySelectorAll(".bd-sidebar-primary .bd-links a")) {
+      const done = kept[name(link.getAttribute("href"))] === "done" || (mark && link.getAttribute("href") === "#"
+        && kept[name(location.pathname)] === "done");
+      link.classList.toggle("book-done", done);
+      link.toggleAttribute("aria-description", done);
+      if (done) link.setAttribute("aria-description", "done");
+    }
+  };
+
+  /** Show the count, the cards' states, and where to go on. */
+  const showAll = (kept) => {
+    const cards = [...document.querySelectorAll(".chapter-card")];
+    for (const card of cards) card.querySelector(".chapter-card-state").textContent = { done: "✓ done", begun: "begun" }[kept[card.dataset.chapter]] ?? "";
+    const done = cards.filter((card) => kept[card.dataset.chapter] === "done").length;
+    all.hidden = !cards.some((card) => kept[card.dataset.chapter]);
+    all.querySelector("strong").textContent = `${done} of ${cards.length} chapters done`;
+    Object.assign(all.querySelector("progress"), { max: cards.length, value: done });
+    const next = cards.find((card) => kept[card.dataset.chapter] === "begun") ?? cards.find((card) => !kept[card.dataset.chapter]);
+    const link = all.querySelector("a");
+    link.hidden = !next;
+    if (next) {
+      link.href = next.getAttribute("href");
+      link.textContent = `Go on: ${next.querySelector(".chapter-card-title").textContent}`;
+    }
+  };
+
+  if (all) {
+    all.querySelector("button").addEventListener("click", () => {
+      write({});
+      showAll({});
+      showList({});
+    });
+    addEventListener("pageshow", () => {
+      showAll(read()); // also after a step back
+      showList(read());
+    });
+  }
+  if (mark) {
+    const here = name(location.pathname);
+    const kept = read();
+    kept[here] ??= "begun";
+    if (write(kept)) {
+      const box = mark.querySelector("input");
+      box.checked = kept[here] === "done";
+      mark.hidden = false;
+      box.addEventListener("change", () => {
+        const now = { ...read(), [here]: box.checked ? "done" : "begun" };
+        write(now);
+        showList(now);
+      });
+    }
+  }
+  showList(read());
+})();
