@@ -43,6 +43,7 @@ def test_the_readme_leads_to_every_chapter(monkeypatch):
         title = re.search(r"^# (.+)$", chapter.read_text(encoding="utf-8"), re.MULTILINE)[1]
         (row,) = (line for line in readme.splitlines() if line.startswith(f"| {title} |"))
         assert repository().colab(f"notebooks/{chapter.stem}.ipynb") in row
+    assert f"]({repository().binder('notebooks')})" in readme
     for picture in re.findall(r'(?:src|srcset)="([^"]+)"', readme):
         assert (ROOT / picture).is_file()
 

@@ -41,6 +41,10 @@ class Repository:
             f"https://colab.research.google.com/github/{self.slug}/blob/{self.branch}/{quote(path)}"
         )
 
+    def binder(self, path: str) -> str:
+        """The address under which Binder opens the notebook, or the folder, at `path` in JupyterLab."""
+        return f"https://mybinder.org/v2/gh/{self.slug}/{self.branch}?urlpath=lab/tree/{quote(path)}"
+
     def blob(self, path: str) -> str:
         """The page on which the repository's host shows the file."""
         return f"{self.url}/blob/{self.branch}/{quote(path)}"
@@ -77,7 +81,9 @@ def move(address: str, root: Path = ROOT) -> list[str]:
     changed = []
     for name in ("CITATION.cff", "README.md", "_config.yml"):
         before = (root / name).read_text(encoding="utf-8")
-        after = before.replace(old.url, new.url).replace(old.colab(""), new.colab(""))
+        after = before.replace(old.url, new.url)
+        for service in (Repository.colab, Repository.binder):
+            after = after.replace(service(old, ""), service(new, ""))
         if after != before:
             (root / name).write_text(after, encoding="utf-8")
             changed.append(name)
