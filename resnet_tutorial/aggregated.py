@@ -12,6 +12,8 @@ Source: Xie et al. 2016, https://arxiv.org/abs/1611.05431, Figure 3.
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,7 +60,7 @@ class _PathsBlock(nn.Module):
         return F.relu(self.bn3(self.merge(x)) + shortcut)
 
     @torch.no_grad()
-    def load_grouped(self, block: Bottleneck) -> _PathsBlock:
+    def load_grouped(self, block: Bottleneck) -> Self:
         """Copy the weights and statistics of a grouped :class:`Bottleneck`; return ``self``.
 
         Path ``i`` gets the slice of channels that group ``i`` of the 3x3 convolution works on.

@@ -13,10 +13,14 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
+from sphinx.util import inspect
+from sphinx.util.inspect import stringify_signature
 from sphinx.util.nodes import make_refnode
+from traitlets import HasTraits, TraitType
 
 PAGE = "book/api"
 PACKAGE = "resnet_tutorial."
+_COLON = "\N{RATIO}"  # in no docstring
 SETTINGS = {
     "autodoc_class_signature": "mixed",
     "autodoc_member_order": "bysource",
@@ -35,8 +39,6 @@ UNLINKED = [
     # Other libraries' types. Their pages are elsewhere, and the book is built without asking for them.
     ("py:.*", r"(torch|numpy|matplotlib|pandas|pathlib|collections)(\..+)?"),
     ("py:exc", "TraitError"),  # of traitlets
-    # The common base of SplitTransformMerge and EarlyConcatenation, which nobody is to make.
-    ("py:class", r"resnet_tutorial\.aggregated\._PathsBlock"),
 ]
 
 
@@ -69,6 +71,30 @@ def resolve(
     return make_refnode(app.builder, node["refdoc"], docname, anchor, contnode, name)
 
 
+def keep_colons(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
+    """`autodoc-process-docstring`, before napoleon: it would take what precedes a property's first colon for a type."""
+    if what in ("property", "attribute") and lines:
+        lines[0] = lines[0].replace(":", _COLON)
+
+
+def put_colons_back(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
+    """`autodoc-process-docstring`, after napoleon."""
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
+
+
+def sign_widget(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str, str | None] | None:
+    """`autodoc-process-signature`: a widget takes its traits, which traitlets itself hides behind `*args, **kwargs`."""
+    if what != "class" or not issubclass(obj, HasTraits):
+        return None
+    if "__init__" in vars(obj):
+        return stringify_signature(inspect.signature(obj.__init__, bound_method=True), show_return_annotation=False,
+                                   unqualified_typehints=True), None  # fmt: skip
+    traits = {key: value for key, value in vars(obj).items() if isinstance(value, TraitType)}
+    return f"(*, {', '.join(f'{key}={value.default_value!r}' for key, value in traits.items())})", None
+
+
 def add_style(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
     """`html-page-context`: the style sheet of this page, which no other needs."""
     if pagename == PAGE:
@@ -79,6 +105,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("sphinx.ext.autodoc")
     app.setup_extension("sphinx.ext.napoleon")
     app.connect("config-inited", configure)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", put_colons_back, priority=600)
+    app.connect("autodoc-process-signature", sign_widget)
     app.connect("missing-reference", resolve)
     app.connect("html-page-context", add_style)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

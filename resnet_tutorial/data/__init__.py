@@ -1,5 +1,7 @@
 """Images to train on: CIFAR-10, or `shapes`, a small set that is drawn on the spot.
 
+::
+
     from resnet_tutorial.data import load, load_or_shapes
 
     data = load("cifar10")       # from the data directory, else fetched once

@@ -1,5 +1,7 @@
 """Training, as chapter 8 explains it.
 
+::
+
     from resnet_tutorial.train import fit
 
     history = fit(model, "cifar10", "fast", epochs=15, out="runs/mine", resume=True)
