@@ -80,7 +80,7 @@ def conv_macs(
     Raises:
         ValueError: if a size is not positive or ``groups`` does not divide the channels.
     """
-    height, width = (out_size, out_size) if isinstance(out_size, Integral) else out_size
+    height, width = (out_size, out_size) if isinstance(out_size, int | Integral) else out_size
     require_sizes(height=height, width=width)
     return conv_params(in_channels, out_channels, kernel_size, groups) * height * width
 

@@ -11,7 +11,7 @@ from .core import Exercise, Finding, Report, catalog
 __all__ = ["Exercise", "Finding", "Report", "catalog", "progress"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Exercise:
     """Return the check of the exercise called ``name``."""
     if name.startswith("_"):
         raise AttributeError(name)

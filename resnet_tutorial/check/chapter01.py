@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from torch import nn
 from ..cifar import cifar_plain, cifar_resnet
 from ..solutions import chapter01 as solutions
 from .common import described, noting, number, sequence, unlike, whole
-from .core import exercise
+from .core import Expectations, exercise
 
 
 @exercise(
@@ -19,7 +20,7 @@ from .core import exercise
     difficulty=1, importance=3, minutes=5, points=1,
     solution="resnet_tutorial.solutions.chapter01:blocks_per_stage",
 )
-def check_blocks_per_stage(blocks_per_stage, expect):
+def check_blocks_per_stage(blocks_per_stage: Any, expect: Expectations) -> None:
     """The paper's depths, and depths that no such network has."""
     blocks_per_stage = noting("blocks_per_stage", blocks_per_stage)
     for depth, n in ((8, 1), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18), (1202, 200)):
@@ -56,7 +57,7 @@ def check_blocks_per_stage(blocks_per_stage, expect):
     difficulty=2, importance=4, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter01:copying_conv",
 )
-def check_copying_conv(copying_conv, expect):
+def check_copying_conv(copying_conv: Any, expect: Expectations) -> None:
     """Its output equals its input, for several channels and sizes, edges included."""
     copying_conv = noting("copying_conv", copying_conv)
     for channels, size in ((1, (5, 5)), (4, (6, 9)), (7, (3, 3))):
@@ -108,7 +109,7 @@ def _with_bias() -> nn.Module:
     )  # fmt: skip
 
 
-def _norms(found) -> torch.Tensor | None:
+def _norms(found: Any) -> torch.Tensor | None:
     """Return a sequence of numbers as a tensor, and None for anything else."""
     numbers = [number(value) for value in sequence(found) or []]
     known = sequence(found) is not None and None not in numbers
@@ -142,21 +143,23 @@ def _modes(model: nn.Module) -> list[bool]:
     difficulty=3, importance=4, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter01:gradient_norms",
 )
-def check_gradient_norms(gradient_norms, expect):
+def check_gradient_norms(gradient_norms: Any, expect: Expectations) -> None:
     """One number a convolution, the right ones, also with old gradients, when asked twice, and in either mode."""
     for model in (cifar_plain(8), cifar_resnet(14, shortcut="B"), _with_bias(), cifar_plain(8).eval()):
         x, labels = _small_batch()
         convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
         twin = copy.deepcopy(model)
         right = torch.tensor(solutions.gradient_norms(twin, x, labels), dtype=torch.float64)
-        fresh = [m.weight.grad for m in twin.modules() if isinstance(m, nn.Conv2d)]
+        fresh = [cast(torch.Tensor, m.weight.grad) for m in twin.modules() if isinstance(m, nn.Conv2d)]
         solutions.gradient_norms(model, *_small_batch())  # leaves its gradients behind
         other_mode = copy.deepcopy(model).train(not model.training)
-        others = {
-            "gradients-accumulate": [m.weight.grad + g for m, g in zip(convolutions, fresh, strict=True)],
+        wrong = {
+            "gradients-accumulate": [
+                cast(torch.Tensor, m.weight.grad) + g for m, g in zip(convolutions, fresh, strict=True)
+            ],
             "norm-of-weight": [m.weight.detach() for m in convolutions],
         }
-        others = {code: torch.stack([t.double().norm() for t in all]) for code, all in others.items()}
+        others = {code: torch.stack([t.double().norm() for t in all]) for code, all in wrong.items()}
         others["mode-changed"] = torch.tensor(solutions.gradient_norms(other_mode, x, labels), dtype=torch.float64)
         modes, words = _modes(model), {True: "training mode", False: "evaluation mode"}
         for call in ("For a model that holds gradients of another batch", "Called a second time"):
@@ -178,7 +181,7 @@ def check_gradient_norms(gradient_norms, expect):
             if not expect(
                 found is not None, "wrong-type", f"The function returned {described(answer)}, not a list of numbers.",
                 hint="[layer.weight.grad.norm().item() for layer in ...]",
-            ):
+            ) or found is None:
                 return
             if not expect(
                 len(found) == len(right), "wrong-count",
@@ -206,7 +209,7 @@ def check_gradient_norms(gradient_norms, expect):
     difficulty=1, importance=5, minutes=5, points=1,
     solution="resnet_tutorial.solutions.chapter01:diagnose",
 )
-def check_diagnose(diagnose, expect):
+def check_diagnose(diagnose: Any, expect: Expectations) -> None:
     """Clear cases, and errors that differ by little or not at all."""
     diagnose = noting("diagnose", diagnose)
     a, b = (round(random.uniform(4, 20), 2) for _ in range(2))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from .. import shapes
 from .common import described, noting, whole, whole_numbers, written
-from .core import exercise
+from .core import Expectations, exercise
 
 
-def _refuses(function, *arguments, **options) -> bool:
+def _refuses(function: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
     """Tell whether the call raises a ``ValueError``."""
     with suppress(ValueError):
         function(*arguments, **options)
@@ -17,7 +19,7 @@ def _refuses(function, *arguments, **options) -> bool:
     return True
 
 
-def _expect_int(value, expect, call: str) -> int | None:
+def _expect_int(value: Any, expect: Expectations, call: str) -> int | None:
     """Return the whole number that came back, or record that it is none and return ``None``."""
     expect(
         whole(value) is not None, "wrong-type",
@@ -32,7 +34,7 @@ def _expect_int(value, expect, call: str) -> int | None:
     difficulty=2, importance=5, minutes=10, points=2,
     solution="resnet_tutorial.shapes:conv_output_size",
 )  # fmt: skip
-def check_conv_output_size(conv_output_size, expect):
+def check_conv_output_size(conv_output_size: Any, expect: Expectations) -> None:
     """The size with each setting in turn, then all together, then an impossible kernel."""
     conv_output_size = noting("conv_output_size", conv_output_size)
     if _expect_int(conv_output_size(224, 7, 2, 3), expect, "conv_output_size(224, 7, 2, 3)") is None:
@@ -66,7 +68,7 @@ def check_conv_output_size(conv_output_size, expect):
             return
 
 
-def _check_stride(conv_output_size, expect) -> bool:
+def _check_stride(conv_output_size: Callable[..., Any], expect: Expectations) -> bool:
     for size, kernel, stride, padding in (
         (224, 7, 2, 3),
         (226, 7, 2, 3),
@@ -86,7 +88,7 @@ def _check_stride(conv_output_size, expect) -> bool:
     return True
 
 
-def _check_dilation(conv_output_size, expect) -> None:
+def _check_dilation(conv_output_size: Callable[..., Any], expect: Expectations) -> None:
     cases = ((8, 3, 1, 2, 2), (15, 3, 2, 0, 3), (20, 5, 1, 1, 2), (9, 1, 1, 0, 4), (31, 4, 3, 2, 5))
     for case in cases:
         got, right = conv_output_size(*case), shapes.conv_output_size(*case)
@@ -106,10 +108,10 @@ def _check_dilation(conv_output_size, expect) -> None:
     difficulty=3, importance=3, minutes=10, points=3,
     solution="resnet_tutorial.solutions.chapter02:pixels_seen",
 )  # fmt: skip
-def check_pixels_seen(pixels_seen, expect):
+def check_pixels_seen(pixels_seen: Any, expect: Expectations) -> None:
     """The count against the positions written out, setting by setting."""
     pixels_seen = noting("pixels_seen", pixels_seen)
-    cases = (
+    cases: tuple[tuple[tuple[int, int], dict[str, int]], ...] = (
         ((6, 3), {}), ((8, 1), {"stride": 2}), ((8, 3), {"stride": 2}), ((10, 2), {"stride": 4}),
         ((8, 3), {"stride": 2, "padding": 1}), ((2, 1), {"padding": 3}), ((5, 3), {"padding": 1}),
         ((4, 1), {"stride": 2, "padding": 1}), ((5, 1), {"stride": 2, "padding": 1}),
@@ -126,6 +128,8 @@ def check_pixels_seen(pixels_seen, expect):
         right = len({tap for tap in taps if 0 <= tap < size})
         call = written("pixels_seen", size, kernel, **options)
         got = _expect_int(pixels_seen(size, kernel, **options), expect, call)
+        if got is None:
+            return
         code = {
             len(taps): "counts-twice",
             len(set(taps)): "counts-padding",
@@ -134,7 +138,7 @@ def check_pixels_seen(pixels_seen, expect):
             len({t for t in taps if 0 <= t + padding < size}) if padding else -1: "padding-not-subtracted",
             right: "wrong-value",
         }.get(got, "wrong-value")  # fmt: skip
-        if got is None or not expect(
+        if not expect(
             got == right, code,
             f"{call} gave {got}, not {right}: there are {outputs} positions "
             f"of {kernel} tap{'s' * (kernel > 1)} each on {size} pixels.",
@@ -155,7 +159,7 @@ def _last_map(side: int) -> int:
     difficulty=2, importance=3, minutes=5, points=2,
     solution="resnet_tutorial.solutions.chapter02:sizes_that_give_seven",
 )  # fmt: skip
-def check_sizes_that_give_seven(sizes_that_give_seven, expect):
+def check_sizes_that_give_seven(sizes_that_give_seven: Any, expect: Expectations) -> None:
     """The two sides, each against five halvings."""
     given = sizes_that_give_seven()
     answer = whole_numbers(given, 2)
@@ -163,7 +167,7 @@ def check_sizes_that_give_seven(sizes_that_give_seven, expect):
         answer is not None and min(answer) > 0,
         "wrong-type", f"The answer is {described(given)}; two whole numbers above 0 are asked for.",
         hint="return smallest, largest",
-    ):  # fmt: skip
+    ) or answer is None:  # fmt: skip
         return
     beyond = _last_map(answer[1] - 1), _last_map(answer[0] + 1)
     if not expect(
@@ -195,7 +199,7 @@ FAULTY_BRANCH = ((3, 1, 1, 1), (5, 1, 2, 1), (3, 1, 1, 2), (1, 1, 0, 1), (7, 1, 
     difficulty=1, importance=4, minutes=5, points=1,
     solution="resnet_tutorial.solutions.chapter02:find_shrinking_layer",
 )  # fmt: skip
-def check_find_shrinking_layer(find_shrinking_layer, expect):
+def check_find_shrinking_layer(find_shrinking_layer: Any, expect: Expectations) -> None:
     """Index and padding, each judged by what the layer would give."""
     given = find_shrinking_layer()
     answer = whole_numbers(given, 2)
@@ -203,7 +207,7 @@ def check_find_shrinking_layer(find_shrinking_layer, expect):
         answer is not None, "wrong-type", f"The answer is {described(given)}; an index and a padding are asked for, "
         "both whole numbers.",
         hint="return index, padding",
-    ):  # fmt: skip
+    ) or answer is None:  # fmt: skip
         return
     index, padding = answer
     if not expect(
@@ -231,7 +235,7 @@ def check_find_shrinking_layer(find_shrinking_layer, expect):
     difficulty=2, importance=5, minutes=10, points=2,
     solution="resnet_tutorial.shapes:conv_params",
 )  # fmt: skip
-def check_conv_params(conv_params, expect):
+def check_conv_params(conv_params: Any, expect: Expectations) -> None:
     """Weights, then biases, then groups, then groups that do not divide."""
     conv_params = noting("conv_params", conv_params)
     if _expect_int(conv_params(3, 64, 7), expect, "conv_params(3, 64, 7)") is None:
@@ -245,6 +249,8 @@ def check_conv_params(conv_params, expect):
         inputs, outputs, kernel, groups, bias = case
         call = written("conv_params", inputs, outputs, kernel, groups=groups, bias=bias)
         got = _expect_int(conv_params(inputs, outputs, kernel, groups, bias), expect, call)
+        if got is None:
+            return
         right = shapes.conv_params(*case)
         one, dense = right - bias * outputs, inputs * outputs * kernel**2
         code = {
@@ -256,7 +262,7 @@ def check_conv_params(conv_params, expect):
             one // groups + bias * outputs: "groups-twice",
             right: "wrong-value",
         }.get(got, "wrong-value")  # fmt: skip
-        if got is None or not expect(
+        if not expect(
             got == right, code, f"{call} gave {got}, not {right}.",
             hint=f"The weight has the shape ({outputs}, {inputs // groups}, {kernel}, {kernel}); "
             f"a bias adds one number for each output channel.",
@@ -286,10 +292,10 @@ def check_conv_params(conv_params, expect):
     difficulty=3, importance=4, minutes=10, points=3,
     solution="resnet_tutorial.solutions.chapter02:field_of_stack",
 )  # fmt: skip
-def check_field_of_stack(field_of_stack, expect):
+def check_field_of_stack(field_of_stack: Any, expect: Expectations) -> None:
     """Size and jump of stacks with and without stride and dilation."""
     field_of_stack = noting("field_of_stack", field_of_stack)
-    stacks = (
+    stacks: tuple[list[tuple[int, int, int]], ...] = (
         [(3, 1, 1)], [(3, 1, 1), (3, 1, 1)], [(5, 1, 1), (1, 1, 1), (3, 1, 1)],
         [(7, 2, 1)], [(7, 2, 1), (3, 2, 1)], [(3, 2, 1), (1, 2, 1), (3, 1, 1)],
         [(3, 1, 1), (3, 1, 2), (3, 1, 4)], [(3, 2, 1), (3, 1, 3), (5, 2, 2), (3, 1, 1)], [],
@@ -302,7 +308,7 @@ def check_field_of_stack(field_of_stack, expect):
             answer is not None,
             "wrong-type", f"field_of_stack({stack}) gave {described(given)}; two whole numbers are asked for.",
             hint="return size, jump",
-        ):  # fmt: skip
+        ) or answer is None:  # fmt: skip
             return
         if not expect(
             handed == stack, "modifies-input", f"The list {stack} was {handed} after the call.",
@@ -331,7 +337,7 @@ def check_field_of_stack(field_of_stack, expect):
             return
 
 
-def _field_fault(stack, size: int, right: int) -> str:
+def _field_fault(stack: Sequence[tuple[int, int, int]], size: int, right: int) -> str:
     """Name the mistake that gives this size."""
     jump, early, plain, late, ignored = 1, 1, 1, 1, 1
     for kernel, stride, dilation in stack:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from ..blocks import needs_projection, projection
 from . import residual
 from .common import described, noting, parameter_count, told, truth, whole, whole_numbers
-from .core import exercise
+from .core import Expectations, exercise
 
 # --- 3.1 -------------------------------------------------------------------------------------
 
@@ -21,7 +23,7 @@ from .core import exercise
     difficulty=1, importance=4, minutes=5, points=1,
     solution="resnet_tutorial.blocks:needs_projection",
 )  # fmt: skip
-def check_needs_projection(needs, expect):
+def check_needs_projection(needs: Any, expect: Expectations) -> None:
     """All four combinations of stride and channels, and a block that has fewer channels."""
     needs = noting("needs_projection", needs)
     answers = {
@@ -87,7 +89,7 @@ def check_needs_projection(needs, expect):
     difficulty=3, importance=3, minutes=15, points=3,
     solution="resnet_tutorial.cifar:ZeroPadShortcut",
 )  # fmt: skip
-def check_zero_pad_shortcut(ZeroPadShortcut, expect):
+def check_zero_pad_shortcut(ZeroPadShortcut: Any, expect: Expectations) -> None:
     """Equal to slicing and padding, for odd and even sizes; the likely slips by name."""
     for in_channels, out_channels, stride, size in (
         (4, 8, 2, (8, 6)), (4, 8, 2, (9, 7)), (3, 10, 3, (7, 8)), (4, 4, 2, (9, 6)), (4, 7, 1, (5, 5)),
@@ -127,10 +129,11 @@ def check_zero_pad_shortcut(ZeroPadShortcut, expect):
         ):  # fmt: skip
             return
         y.sum().backward()
+        gradient = cast(Tensor, x.grad)
         if not expect(
-            torch.equal(x.grad, _kept_pixels(x.detach(), stride)), "gradient-wrong",
+            torch.equal(gradient, _kept_pixels(x.detach(), stride)), "gradient-wrong",
             f"{name}: each kept pixel should get a gradient of 1 and each other one of 0; "
-            f"the sum is {x.grad.sum():.0f} instead of {_kept_pixels(x.detach(), stride).sum():.0f}.",
+            f"the sum is {gradient.sum():.0f} instead of {_kept_pixels(x.detach(), stride).sum():.0f}.",
             hint="Every kept value goes to one place of the output, once.",
         ):  # fmt: skip
             return
@@ -139,7 +142,7 @@ def check_zero_pad_shortcut(ZeroPadShortcut, expect):
     _keeps_dtype(half, noting(name, ZeroPadShortcut(2, 4, 2))(half), name, expect)
 
 
-def _keeps_dtype(x: Tensor, y: Tensor, name: str, expect) -> bool:
+def _keeps_dtype(x: Tensor, y: Tensor, name: str, expect: Expectations) -> bool:
     given, found = (str(t.dtype).removeprefix("torch.") for t in (x, y))
     return expect(
         given == found, "dtype-changed", f"{name}: {given} went in and {found} came out.",
@@ -153,7 +156,7 @@ def _kept_pixels(x: Tensor, stride: int) -> Tensor:
     return mask
 
 
-def _shape_hint(y, wanted: Tensor) -> str:
+def _shape_hint(y: Any, wanted: Tensor) -> str:
     """Say what to try after a wrong shape: to slice, to append, or the order of F.pad's numbers."""
     if not isinstance(y, Tensor) or y.dim() != 4:
         return "forward returns one tensor of four axes."
@@ -164,7 +167,7 @@ def _shape_hint(y, wanted: Tensor) -> str:
     return "F.pad counts its numbers from the last axis backwards: width, height, channels."
 
 
-def _zero_pad_values(x, y, name, out_channels, stride, expect) -> bool:
+def _zero_pad_values(x: Tensor, y: Any, name: str, out_channels: int, stride: int, expect: Expectations) -> bool:
     kept = x[:, :, ::stride, ::stride]
     extra = out_channels - kept.shape[1]
     wanted = F.pad(kept, (0, 0, 0, 0, 0, extra))
@@ -188,7 +191,7 @@ def _zero_pad_values(x, y, name, out_channels, stride, expect) -> bool:
         ),
         "pixels-averaged": (
             (F.pad(F.avg_pool2d(x, stride, ceil_mode=True), (0, 0, 0, 0, 0, extra)),
-             F.pad(F.adaptive_avg_pool2d(x, kept.shape[2:]), (0, 0, 0, 0, 0, extra))),
+             F.pad(F.adaptive_avg_pool2d(x, (kept.shape[2], kept.shape[3])), (0, 0, 0, 0, 0, extra))),
             "each output is the mean of several pixels; option A takes one and leaves the others.",
             "A slice with a step: x[:, :, ::stride, ::stride].",
         ),
@@ -231,7 +234,7 @@ _BLOCKS = (
     difficulty=4, importance=5, minutes=25, points=5,
     solution="resnet_tutorial.blocks:BasicBlock",
 )  # fmt: skip
-def check_basic_block(BasicBlock, expect):
+def check_basic_block(BasicBlock: Any, expect: Expectations) -> None:
     """Parameters, shapes, values, gradients, evaluation mode; each known fault by its name."""
     if not residual.is_class(BasicBlock, "basic_block", expect):
         return
@@ -263,7 +266,7 @@ def check_basic_block(BasicBlock, expect):
     )  # fmt: skip
 
 
-def _with_projection(BasicBlock, in_channels: int, planes: int, stride: int) -> nn.Module:
+def _with_projection(BasicBlock: Any, in_channels: int, planes: int, stride: int) -> nn.Module:
     return BasicBlock(in_channels, planes, stride, projection(in_channels, planes, stride))
 
 
@@ -275,7 +278,7 @@ def _with_projection(BasicBlock, in_channels: int, planes: int, stride: int) -> 
     difficulty=2, importance=3, minutes=8, points=2,
     solution="resnet_tutorial.solutions.chapter03:count_layers",
 )  # fmt: skip
-def check_count_layers(count_layers, expect):
+def check_count_layers(count_layers: Any, expect: Expectations) -> None:
     """102 layers and 104 convolutions; the likely miscounts by name."""
     given = count_layers() if callable(count_layers) else count_layers
     answer = whole_numbers(given, 2)
@@ -283,7 +286,7 @@ def check_count_layers(count_layers, expect):
         answer is not None, "wrong-type",
         f"Two whole numbers are asked for; {described(given)} came back.",
         hint="return layers, convolutions",
-    ):  # fmt: skip
+    ) or answer is None:  # fmt: skip
         return
     layers, convolutions = answer
     known = {
@@ -368,7 +371,7 @@ _VERDICTS = (
     difficulty=4, importance=4, minutes=20, points=5,
     solution="resnet_tutorial.solutions.chapter03:find_fault",
 )  # fmt: skip
-def check_find_block_fault(find_fault, expect):
+def check_find_block_fault(find_fault: Any, expect: Expectations) -> None:
     """Blocks with one fault each, and right ones: the verdicts."""
     suspects = (
         (_Suspect(6), "none found", "a right block"),
@@ -414,7 +417,9 @@ def check_find_block_fault(find_fault, expect):
 _NO_VERDICT = object()
 
 
-def _verdict(find_fault, block: nn.Module, x: Tensor, what: str, wanted: str, expect):
+def _verdict(
+    find_fault: Callable[..., Any], block: nn.Module, x: Tensor, what: str, wanted: str, expect: Expectations
+) -> Any:
     """Return the verdict; going backward through a changed input raises an error, which is a finding."""
     try:
         with told(f"It was shown {what}."):

@@ -42,7 +42,7 @@ class _Convolutions(TorchFunctionMode):
         super().__init__()
         self.calls: list[str] = []
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
         if func in _CONVOLUTIONS:
             weight = args[1] if len(args) > 1 else given["weight"]
@@ -55,7 +55,7 @@ class _Convolutions(TorchFunctionMode):
     difficulty=2, importance=4, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter04:pointwise_conv",
 )  # fmt: skip
-def check_pointwise_conv(pointwise_conv, expect):
+def check_pointwise_conv(pointwise_conv: Any, expect: Expectations) -> None:
     """Equal to F.conv2d for several shapes and strides, pixel by pixel, with gradients."""
     pointwise_conv = noting("pointwise_conv", pointwise_conv)
     x, weight = torch.randn(2, 4, 3, 5).double(), torch.randn(4, 4).double()
@@ -113,7 +113,7 @@ def check_pointwise_conv(pointwise_conv, expect):
         if _any_failed(expect):
             return
     inputs = [torch.randn(shape).double().requires_grad_() for shape in ((2, 2, 3, 5), (3, 2))]
-    y, right = pointwise_conv(*inputs, 2), _conv(*inputs, 2)
+    y, right = pointwise_conv(*inputs, 2), _conv(inputs[0], inputs[1], 2)
     mixing = torch.randn(right.shape).double()
     for name, x in zip(("x", "the weight"), inputs, strict=True):
         gradient = None
@@ -122,7 +122,7 @@ def check_pointwise_conv(pointwise_conv, expect):
         if not expect(
             gradient is not None, "no-gradient", f"No gradient leads from the result back to {name}.",
             hint="Stay with tensor operations; no .detach(), .numpy() or .item().",
-        ):  # fmt: skip
+        ) or gradient is None:  # fmt: skip
             return
         (wanted,) = torch.autograd.grad((right * mixing).sum(), x, retain_graph=True)
         error = _distance(gradient, wanted)
@@ -192,7 +192,7 @@ _BLOCKS = (
     difficulty=4, importance=5, minutes=25, points=5,
     solution="resnet_tutorial.blocks:Bottleneck",
 )  # fmt: skip
-def check_bottleneck(Bottleneck, expect):
+def check_bottleneck(Bottleneck: Any, expect: Expectations) -> None:
     """Width, shortcut, ReLUs, batch norms, stride, values in both modes, and gradients."""
     if not residual.is_class(Bottleneck, "bottleneck", expect):
         return
@@ -254,7 +254,7 @@ def _cost(
 
 _COST_CASES = ((256, 64, 14, 1), (64, 64, 56, 1), (256, 128, 56, 2), (256, 64, 14, 2), (32, 16, 9, 2))
 _PROJECTION_HINT = "needs_projection(in_channels, 4 * planes, stride) tells whether there is one."
-_MISCOUNTS = {
+_MISCOUNTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "projection-forgotten": ({"project": "never"}, "The projection is not counted.", _PROJECTION_HINT),
     "projection-always": (
         {"project": "always"}, "A projection is counted where the shortcut is the identity.",
@@ -316,7 +316,7 @@ _MISCOUNTS = {
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter04:bottleneck_cost",
 )  # fmt: skip
-def check_bottleneck_cost(bottleneck_cost, expect):
+def check_bottleneck_cost(bottleneck_cost: Any, expect: Expectations) -> None:
     """Parameters and multiply-accumulates of blocks with and without projection and stride."""
     bottleneck_cost = noting("bottleneck_cost", bottleneck_cost)
     found = []
@@ -327,7 +327,7 @@ def check_bottleneck_cost(bottleneck_cost, expect):
             counts is not None, "wrong-type",
             f"bottleneck_cost{case} gave {described(answer)}, not two whole numbers.",
             hint="return params, macs",
-        ):  # fmt: skip
+        ) or counts is None:  # fmt: skip
             return
         found.append(tuple(counts))
     if not expect(
@@ -391,7 +391,7 @@ _STRIDE_STANDS = {
     difficulty=2, importance=3, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter04:stride_placements",
 )  # fmt: skip
-def check_stride_placements(stride_placements, expect):
+def check_stride_placements(stride_placements: Any, expect: Expectations) -> None:
     """Four printed branches, each v1, v1.5 or neither."""
     answer = stride_placements()
     if not expect(
@@ -418,7 +418,7 @@ def check_stride_placements(stride_placements, expect):
     difficulty=3, importance=3, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter04:unseen_pixels",
 )  # fmt: skip
-def check_unseen_pixels(unseen_pixels, expect):
+def check_unseen_pixels(unseen_pixels: Any, expect: Expectations) -> None:
     """Masks for convolutions whose unread pixels are known, and for cases in which sums cancel."""
     with residual.one_thread():
         _check_masks(unseen_pixels, expect)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from ..blocks import ConvBlock, IdentityBlock
 from ..solutions.chapter05 import make_stage, plan_blocks
 from . import residual
 from .common import described, frozen, noting, parameter_count, sequence, some
-from .core import exercise
+from .core import Expectations, exercise
 from .networks import Network, Variant, judge_network
 
 # --- 5.1
@@ -24,7 +25,7 @@ from .networks import Network, Variant, judge_network
     difficulty=2, importance=5, minutes=12, points=3,
     solution="resnet_tutorial.blocks:IdentityBlock",
 )
-def check_identity_block(Identity, expect):
+def check_identity_block(Identity: Any, expect: Expectations) -> None:
     """Parameters, the shortcut itself, the ReLUs, values, gradients and evaluation mode."""
     if not residual.is_class(Identity, "identity_block", expect):
         return
@@ -58,7 +59,7 @@ def _other_identity_blocks(plan: residual.Plan) -> Iterator[residual.Variant]:
     difficulty=3, importance=5, minutes=18, points=4,
     solution="resnet_tutorial.blocks:ConvBlock",
 )
-def check_conv_block(Conv, expect):
+def check_conv_block(Conv: Any, expect: Expectations) -> None:
     """Parameters, the projection, the ReLUs, values, gradients and evaluation mode at three strides."""
     if not residual.is_class(Conv, "conv_block", expect):
         return
@@ -97,7 +98,7 @@ def _other_conv_blocks(plan: residual.Plan) -> Iterator[residual.Variant]:
     difficulty=3, importance=5, minutes=12, points=4,
     solution="resnet_tutorial.solutions.chapter05:make_stage",
 )
-def check_make_stage(stage_maker, expect):
+def check_make_stage(stage_maker: Any, expect: Expectations) -> None:
     """Blocks, registration, shapes at three strides, values, gradients, and the default."""
     stages = []
     for in_channels, mid, blocks, stride in ((16, 8, 3, 2), (16, 16, 3, 1), (16, 4, 1, 1), (8, 4, 9, 3)):
@@ -152,7 +153,7 @@ def _stage_variants(in_channels: int, mid: int, blocks: int, stride: int) -> Ite
     difficulty=2, importance=4, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter05:plan_blocks",
 )
-def check_plan_blocks(planner, expect):
+def check_plan_blocks(planner: Any, expect: Expectations) -> None:
     """The plan of four networks, entry by entry."""
     planner = noting("plan_blocks", planner)
     names = ("kind", "input channels", "mid channels", "stride")
@@ -170,7 +171,7 @@ def check_plan_blocks(planner, expect):
         if not expect(
             plan is not None, "wrong-type", f"For {layers} came {described(answer)}, not a list.",
             hint="Append to a list, and return it.",
-        ):
+        ) or plan is None:
             return
         odd = [place for place, entry in enumerate(plan) if sequence(entry, 4) is None]
         if not expect(
@@ -204,7 +205,7 @@ def check_plan_blocks(planner, expect):
     difficulty=3, importance=3, minutes=10, points=3,
     solution="resnet_tutorial.solutions.chapter05:separate_blocks",
 )
-def check_separate_blocks(repair, expect):
+def check_separate_blocks(repair: Any, expect: Expectations) -> None:
     """Nothing is shared any more, the values are kept, and the given stage is unharmed."""
     block = _trained(IdentityBlock(16, 4))
     shared = nn.Sequential(*[block] * 4)

@@ -6,9 +6,10 @@ name the slip that fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from ..solutions.chapter06 import imagenet_stem
 from ..solutions.chapter07 import ResNeXt
 from . import residual
 from .common import described, noting, parameter_count, told, whole
-from .core import exercise
+from .core import Expectations, exercise
 from .networks import Network, Shape, Variant, head_variants, judge_network, stages
 
 _CLOSE = 1e-9  # tensors are compared in float64
@@ -46,7 +47,7 @@ class _Groups(TorchDispatchMode):
         super().__init__()
         self.most = 1
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.convolution.default:
             self.most = max(self.most, args[8])
         return func(*args, **(kwargs or {}))
@@ -57,7 +58,7 @@ class _Groups(TorchDispatchMode):
     difficulty=2, importance=5, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter07:grouped_conv",
 )  # fmt: skip
-def check_grouped_conv(grouped_conv, expect):
+def check_grouped_conv(grouped_conv: Any, expect: Expectations) -> None:
     """Equal to F.conv2d(groups=...) for several shapes, strides and paddings."""
     for channels, filters, groups, kernel, stride, padding, size in (
         (8, 12, 4, 3, 1, 1, (6, 5)), (8, 8, 2, 3, 2, 1, (7, 8)), (6, 6, 6, 3, 1, 0, (5, 6)),
@@ -116,14 +117,16 @@ def check_grouped_conv(grouped_conv, expect):
     )  # fmt: skip
 
 
-def _like_x(y: Tensor, x: Tensor, call: str, expect) -> bool:
+def _like_x(y: Tensor, x: Tensor, call: str, expect: Expectations) -> bool:
     return expect(
         y.dtype == x.dtype, "wrong-dtype", f"{call}: x holds {x.dtype} numbers, the result {y.dtype} numbers.",
         hint="Make a new tensor like the one handed in: x.new_zeros(…), or dtype=x.dtype and device=x.device.",
     )  # fmt: skip
 
 
-def _grouped_shape(y, x, weight, groups, stride, padding, call, expect) -> bool:
+def _grouped_shape(
+    y: Any, x: Tensor, weight: Tensor, groups: int, stride: int, padding: int, call: str, expect: Expectations
+) -> bool:
     wanted = F.conv2d(x, weight, None, stride, padding, 1, groups).shape
     if not expect(
         isinstance(y, Tensor) and y.dim() == 4, "wrong-type",
@@ -145,8 +148,11 @@ def _grouped_shape(y, x, weight, groups, stride, padding, call, expect) -> bool:
     )
 
 
-def _grouped_values(y, x, weight, groups, stride, padding, call, expect) -> bool:
-    options = {"stride": stride, "padding": padding, "groups": groups}
+def _grouped_values(
+    y: Tensor, x: Tensor, weight: Tensor, groups: int, stride: int, padding: int, call: str,
+    expect: Expectations,
+) -> bool:  # fmt: skip
+    options: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups}
     wanted = F.conv2d(x, weight, **options)
     y = y.detach().to(wanted.dtype)
     if _same(y, wanted):
@@ -195,7 +201,7 @@ def _grouped_values(y, x, weight, groups, stride, padding, call, expect) -> bool
     difficulty=1, importance=5, minutes=5, points=1,
     solution="resnet_tutorial.solutions.chapter07:bottleneck_width",
 )  # fmt: skip
-def check_bottleneck_width(bottleneck_width, expect):
+def check_bottleneck_width(bottleneck_width: Any, expect: Expectations) -> None:
     """The networks' own widths, then cases in which a group's width is rounded down."""
     bottleneck_width = noting("bottleneck_width", bottleneck_width)
     cases = (
@@ -211,7 +217,7 @@ def check_bottleneck_width(bottleneck_width, expect):
             got is not None, "wrong-type",
             f"{call} gave {described(answer)}; channels are counted in whole numbers.",
             hint="int(…) rounds down, and so does //. Return the number, do not print it.",
-        ):  # fmt: skip
+        ) or got is None:  # fmt: skip
             return
         code, hint = {
             right // groups: ("one-group-only", "That is one group. There are groups of them."),
@@ -253,7 +259,7 @@ _BLOCKS = (
     difficulty=3, importance=5, minutes=15, points=3,
     solution="resnet_tutorial.blocks:Bottleneck", given=("forward",),
 )  # fmt: skip
-def check_resnext_block(Bottleneck, expect):
+def check_resnext_block(Bottleneck: Any, expect: Expectations) -> None:
     """Parameters, shapes, the path of x, then the values on the same weights in both modes."""
     if not residual.is_class(Bottleneck, "resnext_block", expect):
         return
@@ -293,7 +299,7 @@ def check_resnext_block(Bottleneck, expect):
     )  # fmt: skip
 
 
-def _with_projection(Bottleneck, in_channels: int, planes: int, stride: int) -> nn.Module:
+def _with_projection(Bottleneck: Any, in_channels: int, planes: int, stride: int) -> nn.Module:
     shortcut = projection(in_channels, 4 * planes, stride)
     return Bottleneck(in_channels, planes, stride, shortcut, groups=2, base_width=64)
 
@@ -367,7 +373,10 @@ def _grouped_elsewhere(plan: residual.Plan) -> Iterator[residual.Plan | None]:
 # --- 7.4 -------------------------------------------------------------------------------------
 
 
-def _paths(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int, relus=(True, True), last=False) -> Tensor:
+def _paths(
+    x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int, relus: tuple[bool, bool] = (True, True),
+    last: bool = False,
+) -> Tensor:  # fmt: skip
     """Return the outputs of all paths, computed with one grouped convolution a layer."""
     out = F.conv2d(x, w1)
     out = F.relu(out) if relus[0] else out
@@ -383,7 +392,7 @@ def _paths(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, groups: int, relus=(Tr
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter07:split_transform",
 )  # fmt: skip
-def check_split_transform(split_transform, expect):
+def check_split_transform(split_transform: Any, expect: Expectations) -> None:
     """Every path's output, on blocks of several cardinalities."""
     split_transform = noting("split_transform", split_transform)
     for channels, out_channels, groups, group_width, size in (
@@ -422,7 +431,7 @@ def check_split_transform(split_transform, expect):
             return
 
 
-def _paths_shape(y, wanted: Tensor, call: str, expect) -> bool:
+def _paths_shape(y: Any, wanted: Tensor, call: str, expect: Expectations) -> bool:
     if not expect(
         isinstance(y, Tensor), "wrong-type",
         f"{call} gave a {type(y).__name__}; one tensor of five axes is asked for.",
@@ -445,7 +454,9 @@ def _paths_shape(y, wanted: Tensor, call: str, expect) -> bool:
     )  # fmt: skip
 
 
-def _paths_values(y: Tensor, x: Tensor, weights, groups: int, call: str, expect) -> bool:
+def _paths_values(
+    y: Tensor, x: Tensor, weights: tuple[Tensor, Tensor, Tensor], groups: int, call: str, expect: Expectations
+) -> bool:
     y = y.detach().to(x.dtype)
     wanted = _paths(x, *weights, groups)
     if _same(y, wanted):
@@ -489,7 +500,10 @@ def _block_weights(cardinality: int, group_width: int, channels: int) -> int:
     return cardinality * (2 * channels * group_width + 9 * group_width**2)
 
 
-def _nearest(cardinality: int, channels: int, plain_width: int, *, weights=_block_weights, below=None) -> int:
+def _nearest(
+    cardinality: int, channels: int, plain_width: int, *,
+    weights: Callable[[int, int, int], int] = _block_weights, below: bool | None = None,
+) -> int:  # fmt: skip
     """Return the width nearest in weights; with ``below``, among those that cost no more (or no less)."""
     plain = weights(1, plain_width, channels)
     candidates = range(1, plain_width + 1)
@@ -507,7 +521,7 @@ def _width_with(known: dict[str, int], cardinality: int, channels: int, plain_wi
     return min(candidates, key=lambda d: abs(_block_weights(cardinality, d, channels) - plain))
 
 
-def _width_slip(cases, answers) -> tuple[str, str]:
+def _width_slip(cases: Any, answers: Any) -> tuple[str, str]:
     """Name the slip that gives all of these answers."""
     slips = (
         ("all-groups", "Return the width of one group, not of all together.",
@@ -545,7 +559,7 @@ def _width_slip(cases, answers) -> tuple[str, str]:
     difficulty=2, importance=4, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter07:equal_cost_width",
 )  # fmt: skip
-def check_equal_cost_width(equal_cost_width, expect):
+def check_equal_cost_width(equal_cost_width: Any, expect: Expectations) -> None:
     """The paper's five settings, then other cardinalities, channels and plain widths."""
     equal_cost_width = noting("equal_cost_width", equal_cost_width)
     cases = (
@@ -564,7 +578,7 @@ def check_equal_cost_width(equal_cost_width, expect):
             got is not None, "wrong-type",
             f"{call} gave {described(answer)}; a width is a whole number of channels.",
             hint="Try the whole numbers from 1 to plain_width, and return the best one.",
-        ):  # fmt: skip
+        ) or got is None:  # fmt: skip
             return
         found = f"{_block_weights(cardinality, got, channels):,} weights" if got > 0 else "no weights"
         if not expect(
@@ -589,7 +603,7 @@ def check_equal_cost_width(equal_cost_width, expect):
     difficulty=3, importance=4, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter07:ResNeXt",
 )  # fmt: skip
-def check_resnext_whole(ResNeXt_, expect):
+def check_resnext_whole(ResNeXt_: Any, expect: Expectations) -> None:
     """Parameters of ResNeXt-50 and 101, then logits and gradients of a short network."""
     for name, layers, groups, base_width, right in (
         ("ResNeXt-50 (32×4d)", (3, 4, 6, 3), 32, 4, 25_028_904),
@@ -624,12 +638,13 @@ def check_resnext_whole(ResNeXt_, expect):
         )  # fmt: skip
 
 
-def _network_variants(layers, groups: int, base_width: int, classes: int) -> Iterator[Variant]:
+def _network_variants(layers: Sequence[int], groups: int, base_width: int, classes: int) -> Iterator[Variant]:
     widths = (64, 128, 256, 512)
 
     def build(
-        counts=layers, planes=widths, strides=(1, 2, 2, 2), front=None, groups=groups, base_width=base_width,
-        head=classes, **how,
+        counts: Sequence[int] = layers, planes: Sequence[int] = widths, strides: Sequence[int] = (1, 2, 2, 2),
+        front: nn.Module | None = None, groups: int = groups, base_width: int = base_width,
+        head: int = classes, **how: Any,
     ) -> nn.Module:  # fmt: skip
         ends = {name: how.pop(name) for name in ("pool", "after") if name in how}
         made = stages(Bottleneck, planes, counts, 64, strides, groups=groups, base_width=base_width, **how)
@@ -701,13 +716,14 @@ def _network_variants(layers, groups: int, base_width: int, classes: int) -> Ite
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter07:count_groups",
 )  # fmt: skip
-def check_count_groups(count_groups, expect):
+def check_count_groups(count_groups: Any, expect: Expectations) -> None:
     """Convolutions as modules and as bare functions: dense, grouped, depthwise, and one with small weights."""
-    for channels, filters, groups, kernel, faint, options in (
+    layers: tuple[tuple[int, int, int, int, bool, dict[str, Any]], ...] = (
         (20, 8, 4, 3, False, {"padding": 1}), (12, 24, 1, 1, False, {}), (16, 8, 2, 3, False, {"bias": True}),
         (10, 10, 10, 3, False, {"padding": 1}), (8, 32, 4, 3, False, {"stride": 2, "padding": 1}),
         (24, 24, 6, 3, False, {"padding": 1, "bias": True}), (12, 12, 3, 3, True, {"padding": 1}),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for channels, filters, groups, kernel, faint, options in layers:
         layer = nn.Conv2d(channels, filters, kernel, groups=groups, **{"bias": False, **options})
         with torch.no_grad():
             weight = layer.weight  # far from zero, or near it, but not at random
@@ -724,7 +740,7 @@ def check_count_groups(count_groups, expect):
                 got is not None, "wrong-type",
                 f"For {call} the answer is {described(answer)}, not a whole number.",
                 hint="return channels // seen: two slashes, which give an int.",
-            ):  # fmt: skip
+            ) or got is None:  # fmt: skip
                 return
             otherwise = ("wrong-value", "Which input channels does output channel 0 depend on?")
             if faint:
@@ -755,7 +771,7 @@ def check_count_groups(count_groups, expect):
 _NO_COUNT = object()
 
 
-def _counted(count_groups, subject, channels: int, call: str, expect):
+def _counted(count_groups: Callable[..., Any], subject: Any, channels: int, call: str, expect: Expectations) -> Any:
     """Return what the learner's function answers; asking a bare function for an attribute is a finding."""
     try:
         with told(f"It was given {call}."):
@@ -772,7 +788,7 @@ def _counted(count_groups, subject, channels: int, call: str, expect):
     return _NO_COUNT
 
 
-def _layer_is_as_it_was(layer: nn.Conv2d, kept: list[Tensor], call: str, expect) -> bool:
+def _layer_is_as_it_was(layer: nn.Conv2d, kept: list[Tensor], call: str, expect: Expectations) -> bool:
     parameters = list(layer.parameters())
     return (
         expect(

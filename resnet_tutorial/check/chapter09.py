@@ -7,11 +7,13 @@ import inspect
 import json
 import random
 import statistics
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, cast
 
 from ..solutions import chapter09 as solutions
 from .common import described, noting, number, sequence, truth, unlike
-from .core import exercise
+from .core import Expectations, exercise
 
 
 def _errors(count: int) -> list[float]:
@@ -28,7 +30,7 @@ def _close(one: float, other: float) -> bool:
     difficulty=1, importance=4, minutes=6, points=1,
     solution="resnet_tutorial.solutions.chapter09:mean_and_spread",
 )
-def check_mean_and_spread(mean_and_spread, expect):
+def check_mean_and_spread(mean_and_spread: Any, expect: Expectations) -> None:
     """Random lists of several lengths, a single value, and none."""
     # The mean and the spread of the first list have more digits than anybody rounds to.
     for values in ([8.123, 9.457, 7.004], *map(_errors, (3, 2, 5, 9))):
@@ -48,7 +50,7 @@ def check_mean_and_spread(mean_and_spread, expect):
             hint="Only read the list: sort() and pop() change it for the caller too.",
         ):
             return
-        mean, spread = found
+        mean, spread = cast(list[float], found)
         if not expect(
             _close(mean, right[0]) or not (_close(mean, right[1]) and _close(spread, right[0])), "swapped",
             f"The first number, {mean:.6g}, is the spread of {values}, and the second is the mean.",
@@ -88,12 +90,14 @@ def check_mean_and_spread(mean_and_spread, expect):
             return
 
 
-def _rounded(digits: int, value, baseline, mean, spread, factor) -> bool:
+def _rounded(
+    digits: int, value: float, baseline: Sequence[float], mean: float, spread: float, factor: float | None
+) -> bool:
     return round(abs(value - mean), digits) > round((factor or 2) * spread, digits)
 
 
 # The answers that known mistakes give: value, baseline, its mean and spread (n - 1), factor or None.
-_MISTAKES = {
+_MISTAKES: dict[str, tuple[Callable[..., bool], ...]] = {
     "one-sided": (
         lambda v, b, mean, spread, f: v - mean > (f or 2) * spread,
         lambda v, b, mean, spread, f: mean - v > (f or 2) * spread,
@@ -150,7 +154,7 @@ def _distances() -> list[tuple]:
     difficulty=2, importance=5, minutes=8, points=2,
     solution="resnet_tutorial.solutions.chapter09:stands_out",
 )
-def check_stands_out(stands_out, expect):
+def check_stands_out(stands_out: Any, expect: Expectations) -> None:
     """Values below, within, above and at the border of the band, other factors, and no spread at all."""
     facts, found, right = [], [], []
     for value, baseline, factor in _distances():
@@ -206,7 +210,7 @@ def _settings() -> dict:
 
 def _flat(settings: dict, prefix: str = "") -> dict:
     """Return the settings without dictionaries inside: names joined with dots."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for name, value in settings.items():
         entries |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return entries
@@ -217,7 +221,7 @@ def _flat(settings: dict, prefix: str = "") -> dict:
     difficulty=3, importance=4, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter09:changed_choices",
 )
-def check_changed_choices(changed_choices, expect):
+def check_changed_choices(changed_choices: Any, expect: Expectations) -> None:
     """No change, one, several, nested ones, missing ones, None as a value, a text that looks like a number."""
     base = _settings()
     cases = {}
@@ -265,7 +269,7 @@ def check_changed_choices(changed_choices, expect):
         "kept-from-last-call": "A list as a default argument is made once and kept from call to call: make a new one "
         "inside the function.",
     }  # fmt: skip
-    earlier = []
+    earlier: list[str] = []
     for what, other in cases.items():
         for first, second in ((base, other), (other, base)):
             right = solutions.changed_choices(first, second)
@@ -287,7 +291,7 @@ def check_changed_choices(changed_choices, expect):
             if not expect(
                 found is not None and all(isinstance(name, str) for name in found), "wrong-type",
                 f"The function returned {described(given)}; a list of names is asked for.", hint="return sorted(...)",
-            ):
+            ) or found is None:
                 return
             if not expect(
                 (first, second) == before, "input-modified", "The settings were changed.", hint="Only read."
@@ -314,7 +318,7 @@ def check_changed_choices(changed_choices, expect):
     difficulty=2, importance=5, minutes=6, points=2,
     solution="resnet_tutorial.solutions.chapter09:honest_error",
 )
-def check_honest_error(honest_error, expect):
+def check_honest_error(honest_error: Any, expect: Expectations) -> None:
     """Nearly equal errors and equal ones, the best epoch first and last, large errors, and random curves."""
     hints = {
         "last-epoch-skipped": "The last epoch may be the best one: look at all of them.",
@@ -342,7 +346,7 @@ def check_honest_error(honest_error, expect):
             "return test_errors[best]",
         ) or not expect(
             handed == (val, test), "input-modified", "The lists of errors were changed.", hint="Only read them."
-        ):  # fmt: skip
+        ) or found is None:  # fmt: skip
             return
         best, last = val.index(min(val)), len(val) - 1
         faults = {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..cifar import cifar_resnet
+from ..cifar import CifarResNet, cifar_resnet
 from ..solutions import chapter10 as solutions
 from .common import described, sequence, some
-from .core import exercise
+from .core import Expectations, exercise
 
 
 class _Breaks(nn.Module):
@@ -20,7 +22,7 @@ class _Breaks(nn.Module):
         super().__init__()
         self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         self.first(x)
         raise RuntimeError("broken on purpose")
 
@@ -36,7 +38,7 @@ def _hooks(model: nn.Module) -> int:
     difficulty=3, importance=4, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter10:output_of",
 )
-def check_output_of(output_of, expect):
+def check_output_of(output_of: Any, expect: Expectations) -> None:
     """The right tensor of the right layer, from one run that nothing disturbs; no hook left, also after a failure."""
     model = cifar_resnet(8)
     x = torch.randn(2, 3, 16, 16)
@@ -64,7 +66,10 @@ def check_output_of(output_of, expect):
     )
 
 
-def _listens(output_of, model: nn.Module, name: str, x: torch.Tensor, earlier: list, expect) -> bool:
+def _listens(
+    output_of: Callable[..., Any], model: CifarResNet, name: str, x: torch.Tensor, earlier: list,
+    expect: Expectations,
+) -> bool:  # fmt: skip
     """Look at one call: what comes back, and what happened to the model meanwhile."""
     twin = copy.deepcopy(model)
     ends, starts = [], []
@@ -203,7 +208,7 @@ def _cam_faults(features: torch.Tensor, gradients: torch.Tensor) -> dict[str, tu
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter10:grad_cam",
 )
-def check_grad_cam(grad_cam, expect):
+def check_grad_cam(grad_cam: Any, expect: Expectations) -> None:
     """Random features and gradients, faint and absent evidence, each image scaled by itself."""
     features, gradients = _evidence()
     right = solutions.grad_cam(features, gradients)
@@ -278,7 +283,7 @@ class _Small(nn.Module):
         self.fc_aux = nn.Linear(width, width)
         self.bn = nn.BatchNorm2d(width)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.scale * self.bn(self.conv(x)).relu().mean((2, 3))
         return self.fc(x + self.fc_aux(x))
 
@@ -288,11 +293,12 @@ class _Small(nn.Module):
     difficulty=1, importance=5, minutes=5, points=1,
     solution="resnet_tutorial.solutions.chapter10:replace_head",
 )
-def check_replace_head(replace_head, expect):
+def check_replace_head(replace_head: Any, expect: Expectations) -> None:
     """The head's inputs and outputs, and everything else as it was."""
-    for make, classes in (
+    cases: tuple[tuple[Callable[[], CifarResNet | _Small], int], ...] = (
         (lambda: cifar_resnet(8), 3), (lambda: _Small(12), 37), (lambda: _Small(30), 4), (lambda: _Small(12), 10),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for make, classes in cases:
         model = make().eval()
         before = {n: p.clone() for n, p in model.state_dict().items() if not n.startswith("fc.")}
         old, inputs = model.fc.weight.detach().clone(), model.fc.in_features
@@ -343,7 +349,9 @@ def check_replace_head(replace_head, expect):
             return
 
 
-def _fresh_head(model: nn.Module, head: list, old: torch.Tensor, inputs: int, classes: int, expect) -> bool:
+def _fresh_head(
+    model: CifarResNet | _Small, head: list, old: torch.Tensor, inputs: int, classes: int, expect: Expectations
+) -> bool:
     """Look at the new layer, and at what will be trained."""
     sizes = sorted(tuple(p.shape) for p in head)
     many = sum(p.numel() for p in head)
@@ -389,9 +397,12 @@ def _fresh_head(model: nn.Module, head: list, old: torch.Tensor, inputs: int, cl
     difficulty=2, importance=4, minutes=6, points=2,
     solution="resnet_tutorial.solutions.chapter10:freeze_all_but_head",
 )
-def check_freeze_all_but_head(freeze, expect):
+def check_freeze_all_but_head(freeze: Any, expect: Expectations) -> None:
     """Which parameters get a gradient, and what is returned; also for a model that was frozen."""
-    for make, before in ((lambda: cifar_resnet(8), True), (lambda: _Small(6), True), (lambda: _Small(6), False)):
+    cases: tuple[tuple[Callable[[], CifarResNet | _Small], bool], ...] = (
+        (lambda: cifar_resnet(8), True), (lambda: _Small(6), True), (lambda: _Small(6), False),
+    )  # fmt: skip
+    for make, before in cases:
         model = make().requires_grad_(before)
         fc, values = model.fc, [p.detach().clone() for p in model.fc.parameters()]
         given = freeze(model)
@@ -425,7 +436,7 @@ def check_freeze_all_but_head(freeze, expect):
             trained is not None, "wrong-type",
             f"The function returned {described(given)}; a list is asked for, which can be read more than once.",
             hint="return list(model.fc.parameters())",
-        ):
+        ) or trained is None:
             return
         if not expect(
             len(trained) == 2 and {id(p) for p in trained} == {id(p) for p in model.fc.parameters()}, "wrong-list",

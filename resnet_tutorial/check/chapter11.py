@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..blocks import Bottleneck
 from ..solutions.chapter11 import extra_biases, name_faults, pooling_range
@@ -22,7 +24,7 @@ from .core import Expectations, exercise
 class _Overwriting(Bottleneck):
     """Lowers values as it should, and writes the result into its input."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             return x.copy_(super().forward(x))
 
@@ -30,7 +32,7 @@ class _Overwriting(Bottleneck):
 class _Clamped(ReluOnBranch):
     """The extra ReLU, written as a clamp."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return (x + self.bn3(self.inner(x)).clamp(min=0)).clamp(min=0)
 
 
@@ -45,43 +47,46 @@ class _ProjectsOnChannels(ProjectOnStride):
 class _KeepsSize(nn.Module):
     """Runs in all cases and forgets the stride in some."""
 
-    def __init__(self, in_channels, mid_channels, stride):
+    def __init__(self, in_channels: int, mid_channels: int, stride: int) -> None:
         super().__init__()
         self.block = Bottleneck(in_channels, mid_channels, 1 if in_channels == 16 else stride)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.block(x)
 
 
 class _Misshapen(nn.Module):
     """Runs in all cases and gives a wrong shape in those that are named."""
 
-    def __init__(self, reshape, cases, in_channels, mid_channels, stride):
+    def __init__(
+        self, reshape: Callable[[Tensor], Tensor], cases: Sequence[tuple[int, int]], in_channels: int,
+        mid_channels: int, stride: int,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.block = Bottleneck(in_channels, mid_channels, stride)
         self.reshape = reshape if (in_channels, stride) in cases else lambda y: y
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.reshape(self.block(x))
 
 
 class _Fails(nn.Module):
     """Never runs."""
 
-    def __init__(self, in_channels, mid_channels, stride):
+    def __init__(self, in_channels: int, mid_channels: int, stride: int) -> None:
         super().__init__()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         raise RuntimeError("broken on purpose")
 
 
-def _refuses(in_channels, mid_channels, stride):
+def _refuses(in_channels: int, mid_channels: int, stride: int) -> Bottleneck:
     if stride != 1:
         raise ValueError("no stride")
     return Bottleneck(in_channels, mid_channels)
 
 
-def _expect_verdict(expect: Expectations, verdict, right: bool, code: str, message: str, hint: str) -> bool:
+def _expect_verdict(expect: Expectations, verdict: Any, right: bool, code: str, message: str, hint: str) -> bool:
     if not expect(
         truth(verdict) is not None, "wrong-type",
         f"The function returned {described(verdict)}, not True or False.",
@@ -96,7 +101,7 @@ def _expect_verdict(expect: Expectations, verdict, right: bool, code: str, messa
     difficulty=3, importance=5, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter11:can_lower_a_value",
 )
-def check_can_lower_a_value(can_lower, expect):
+def check_can_lower_a_value(can_lower: Any, expect: Expectations) -> None:
     """Right and faulty blocks, a zero-initialised one, one that overwrites x; nothing is changed."""
     hint = "Is some output smaller than the input at the same place?"
     if not _expect_verdict(
@@ -157,15 +162,18 @@ def check_can_lower_a_value(can_lower, expect):
 class _Watched(nn.Module):
     """Makes and runs another block, and keeps what that raises."""
 
-    def __init__(self, make, errors, in_channels, mid_channels, stride=1):
+    def __init__(
+        self, make: Callable[..., nn.Module], errors: list[Exception], in_channels: int, mid_channels: int,
+        stride: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.errors = errors
         self.block = self.run(make, in_channels, mid_channels, stride)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.run(self.block, x)
 
-    def run(self, function, *arguments):
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return function(*arguments)
         except Exception as error:
@@ -173,7 +181,7 @@ class _Watched(nn.Module):
             raise
 
 
-def _narrow(reshape):
+def _narrow(reshape: Callable[[Tensor], Tensor]) -> Callable[..., nn.Module]:
     """Return a maker of blocks whose output is cut in two of the four cases."""
     return partial(_Misshapen, reshape, ((16, 1), (8, 2)))
 
@@ -183,9 +191,9 @@ def _narrow(reshape):
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter11:missing_projections",
 )
-def check_missing_projections(detector, expect):
+def check_missing_projections(detector: Any, expect: Expectations) -> None:
     """Blocks that project always, never, on one reason only; one that fails early, one of wrong shape."""
-    cases = (
+    cases: tuple[tuple[Callable[..., nn.Module], list[tuple[int, int]], str, str], ...] = (
         (Bottleneck, [], "false-alarm", "the book's Bottleneck"),
         (BiasedConvolutions, [], "false-alarm", "a block that is wrong in other ways"),
         (ProjectOnStride, [(8, 1)], "missed-channels", "a block that projects only for a stride"),
@@ -220,14 +228,14 @@ def check_missing_projections(detector, expect):
                 hint="Make the block and run it inside try, and catch any Exception, not one kind alone.",
             )
             return
-        found = [sequence(case, 2) for case in sequence(given) or []]
+        pairs = [sequence(case, 2) for case in sequence(given) or []]
         if not expect(
-            sequence(given) is not None and None not in found, "wrong-type",
+            sequence(given) is not None and None not in pairs, "wrong-type",
             f"The function returned {described(given)}, not a list of pairs.",
             hint="Start with an empty list and append each failing case.",
         ):
             return
-        found = [tuple(case) for case in found]
+        found = [tuple(pair) for pair in pairs if pair is not None]
         if found != right and len(found) == len(right) and all(case in found for case in right):
             code = "wrong-order"
         elif right and found == [case[::-1] for case in right]:
@@ -249,7 +257,7 @@ class _OwnConv(nn.Conv2d):
     difficulty=1, importance=3, minutes=6, points=1,
     solution="resnet_tutorial.solutions.chapter11:extra_biases",
 )
-def check_extra_biases(counter, expect):
+def check_extra_biases(counter: Any, expect: Expectations) -> None:
     """A plain network, one with biases already, groups, other layers, nesting, a layer used twice, one layer alone."""
     plain = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), Bottleneck(8, 4))
     mixed = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 12, 3, groups=3, bias=False), plain)
@@ -301,7 +309,7 @@ def check_extra_biases(counter, expect):
     difficulty=2, importance=3, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter11:pooling_range",
 )
-def check_pooling_range(sizes, expect):
+def check_pooling_range(sizes: Any, expect: Expectations) -> None:
     """Three sizes for five kernels, against pooling itself at the borders."""
     names = ("smallest size", "largest size that loses nothing", "largest size")
     codes = ("wrong-smallest", "wrong-whole", "wrong-largest")
@@ -311,7 +319,7 @@ def check_pooling_range(sizes, expect):
         if not expect(
             found is not None, "wrong-type", f"The function returned {described(given)}, not three whole numbers.",
             hint="return smallest, whole, largest; // and ceil stay whole, / does not.",
-        ):
+        ) or found is None:
             return
         if not expect(
             tuple(found) == right or sorted(found) != sorted(right), "swapped",
@@ -338,7 +346,7 @@ _VERDICTS = (
     difficulty=4, importance=5, minutes=20, points=5,
     solution="resnet_tutorial.solutions.chapter11:name_faults",
 )
-def check_name_faults(verdicts, expect):
+def check_name_faults(verdicts: Any, expect: Expectations) -> None:
     """The verdict on each specimen."""
     given, right = verdicts(), name_faults()
     if not expect(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,17 +12,19 @@ from torch import Tensor, nn
 
 from ..solutions import chapter12 as solutions
 from .common import described, gradients, parameter_count, told, written
-from .core import exercise
+from .core import Expectations, exercise
 
 
-def _is_module(expect, block, name: str) -> bool:
+def _is_module(expect: Expectations, block: Any, name: str) -> bool:
     return expect(
         isinstance(block, nn.Module), "wrong-type", f"{name} gave {described(block)}, not an nn.Module.",
         hint="Derive the class from nn.Module and call super().__init__() first.",
     )
 
 
-def _output(expect, block: nn.Module, x: Tensor, shape: tuple[int, ...] | None, what: str) -> Tensor | None:
+def _output(
+    expect: Expectations, block: nn.Module, x: Tensor, shape: tuple[int, ...] | None, what: str
+) -> Tensor | None:
     """Return what the block makes of a copy of x, or record what is wrong with it and return None."""
     given = x.clone()
     y = block(given)
@@ -46,7 +50,7 @@ def _by_size(module: nn.Module) -> dict[int, list[nn.Parameter]]:
     return sizes
 
 
-def _same_gradients(expect, block: nn.Module, reference: nn.Module, x: Tensor) -> bool:
+def _same_gradients(expect: Expectations, block: nn.Module, reference: nn.Module, x: Tensor) -> bool:
     """Compare the gradients at x and those of all parameters together, where the values are equal."""
     with torch.no_grad():
         weights = torch.randn_like(block(x.clone()))
@@ -71,7 +75,7 @@ def _same_gradients(expect, block: nn.Module, reference: nn.Module, x: Tensor) -
     difficulty=3, importance=3, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter12:HighwayBlock",
 )
-def check_highway_block(Highway, expect):
+def check_highway_block(Highway: Any, expect: Expectations) -> None:
     """The gate's start, the mixture, values and gradients for either order of the two convolutions, or one for both."""
     channels = 6
     block = Highway(channels)
@@ -102,8 +106,9 @@ def check_highway_block(Highway, expect):
         reference = solutions.HighwayBlock(channels).double()
         with torch.no_grad():
             for module, place in zip((reference.transform, reference.gate), order, strict=True):
-                module.weight.copy_(torch.cat(kernels).chunk(2)[place])
-                module.bias.copy_(torch.cat(vectors).chunk(2)[place])
+                weight, bias = module.parameters()
+                weight.copy_(torch.cat(kernels).chunk(2)[place])
+                bias.copy_(torch.cat(vectors).chunk(2)[place])
         references.append(reference)
     y = block(x.clone())
     differences = [(y - reference(x)).abs().max().item() for reference in references]
@@ -122,7 +127,7 @@ def check_highway_block(Highway, expect):
         _same_gradients(expect, block, nearest, x)
 
 
-def _highway_faults(block: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, str]]:
+def _highway_faults(block: solutions.HighwayBlock, x: Tensor) -> dict[str, tuple[Tensor, str]]:
     """Return what known mistakes give with the weights of the book's block, with a hint for each."""
     gate, inner = torch.sigmoid(block.gate(x)), block.transform(x)
     whole = "The ReLU belongs to H alone: the sum may be negative."
@@ -134,7 +139,7 @@ def _highway_faults(block: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, str]
     }
 
 
-def _gate_starts(expect, Highway, channels: int) -> bool:
+def _gate_starts(expect: Expectations, Highway: Any, channels: int) -> bool:
     """Look at the share of x that comes out when all kernels are zero: 1 - sigmoid(gate_bias)."""
     for options, bias in (({}, -2.0), ({"gate_bias": 1.0}, 1.0), ({"gate_bias": -0.5}, -0.5)):
         block = Highway(channels, **options).double()
@@ -179,7 +184,7 @@ def _gate_bias(block: nn.Module, bias: float) -> list[Tensor]:
     difficulty=2, importance=3, minutes=10, points=2,
     solution="resnet_tutorial.solutions.chapter12:DenseLayer",
 )
-def check_dense_layer(Dense, expect):
+def check_dense_layer(Dense: Any, expect: Expectations) -> None:
     """x comes out unchanged and first, the new channels are right, and so are the gradients."""
     block = Dense(5, 3)
     if not _is_module(expect, block, "DenseLayer(5, 3)"):
@@ -242,7 +247,7 @@ def check_dense_layer(Dense, expect):
         )
 
 
-def _squeezed(se: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, str]]:
+def _squeezed(se: solutions.SqueezeExcitation, x: Tensor) -> dict[str, tuple[Tensor, str]]:
     """Return what known mistakes give with the weights of the book's module, with a hint for each."""
     means, first, second = x.mean((2, 3)), se.squeeze, se.excite
 
@@ -267,7 +272,7 @@ def _squeezed(se: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, str]]:
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter12:SqueezeExcitation",
 )
-def check_squeeze_excitation(SE, expect):
+def check_squeeze_excitation(SE: Any, expect: Expectations) -> None:
     """One factor a channel, between 0 and 1, from the channel means alone; values and gradients."""
     channels, reduction = 12, 4
     block = SE(channels, reduction)
@@ -342,7 +347,7 @@ def check_squeeze_excitation(SE, expect):
             _reduces(expect, SE)
 
 
-def _reduces(expect, SE) -> None:
+def _reduces(expect: Expectations, SE: Any) -> None:
     """Look at a number of channels that the reduction does not divide, and at the default."""
     for arguments, code, hint in (
         ((24, 16), "rounded-up", "channels // reduction rounds down."),
@@ -356,9 +361,9 @@ def _reduces(expect, SE) -> None:
             return
 
 
-def _average_fault(y: Tensor, reference: nn.Module, x: Tensor) -> tuple[str, str]:
+def _average_fault(y: Tensor, reference: solutions.AveragingShortcut, x: Tensor) -> tuple[str, str]:
     """Name the mistake that gives these values, and say what to try; ``""`` for none that is known."""
-    stride = reference.pool.stride
+    stride = cast(int, reference.pool.stride)  # one for both axes
     end = (0, -x.shape[3] % stride, 0, -x.shape[2] % stride)
 
     def rest(pooled: Tensor) -> Tensor:
@@ -371,7 +376,7 @@ def _average_fault(y: Tensor, reference: nn.Module, x: Tensor) -> tuple[str, str
         for size, padding in ((2, 0), (2, 1), (3, 0), (3, 1)) if size != stride
         for whole in (True, False) for ceil in (True, False)
     ] + [F.avg_pool2d(F.pad(x, (0, 1, 0, 1)), 2, stride)]  # fmt: skip
-    adaptive = F.adaptive_avg_pool2d(x, [-(-n // stride) for n in x.shape[2:]])
+    adaptive = F.adaptive_avg_pool2d(x, (-(-x.shape[2] // stride), -(-x.shape[3] // stride)))
     known = {
         "max-pooling": (rest(F.max_pool2d(x, stride, stride, ceil_mode=True)), "Average, do not take the maximum."),
         "extra-relu": (F.relu(reference(x)), "A shortcut ends with its batch norm: no ReLU."),
@@ -397,7 +402,7 @@ def _average_fault(y: Tensor, reference: nn.Module, x: Tensor) -> tuple[str, str
     difficulty=3, importance=3, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter12:AveragingShortcut",
 )
-def check_averaging_shortcut(Shortcut, expect):
+def check_averaging_shortcut(Shortcut: Any, expect: Expectations) -> None:
     """Shapes on odd sizes, every pixel read, edges weighted, values in both modes on shared weights."""
     for stride, sizes in ((2, ((8, 8), (7, 9), (5, 6))), (3, ((9, 6), (7, 8), (8, 10))), (1, ((7, 9),))):
         block = Shortcut(4, 6) if stride == 2 else Shortcut(4, 6, stride)
@@ -421,7 +426,7 @@ def check_averaging_shortcut(Shortcut, expect):
             return
 
 
-def _averages(expect, block: nn.Module, stride: int, sizes) -> bool:
+def _averages(expect: Expectations, block: nn.Module, stride: int, sizes: Sequence[tuple[int, int]]) -> bool:
     """Compare the values with the book's on the same weights, in eval mode and in training mode."""
     reference = solutions.AveragingShortcut(4, 6, stride).double()
     count, expected = parameter_count(block), parameter_count(reference)
@@ -439,7 +444,7 @@ def _averages(expect, block: nn.Module, stride: int, sizes) -> bool:
     if not expect(
         x.grad is not None, "detached", "No gradient comes back from the output to the input.",
         hint="No detach(), no .data and no torch.no_grad() in forward.",
-    ):
+    ) or x.grad is None:
         return False
     unread = (x.grad.abs().sum(dim=(0, 1)) == 0).float().mean().item()
     code, hint = _average_fault(y, reference.eval(), x) if right_size else ("", "")

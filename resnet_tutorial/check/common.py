@@ -35,8 +35,8 @@ def whole_numbers(value: Any, count: int) -> list[int] | None:
     entries = sequence(value, count)
     if entries is None:
         return None
-    found = [whole(entry) for entry in entries]
-    return None if None in found else found
+    found = [number for number in map(whole, entries) if number is not None]
+    return found if len(found) == len(entries) else None
 
 
 def described(value: Any) -> str:
@@ -117,7 +117,7 @@ def frozen(module: nn.Module) -> list[str]:
     return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
 
 
-def differs_between_calls(call) -> bool:
+def differs_between_calls(call: Callable[[], Tensor]) -> bool:
     """Whether two calls, one after the other, give different tensors: something in it is random."""
     with torch.no_grad():
         return not torch.equal(call(), call())
@@ -179,7 +179,7 @@ def begins_alive(
             for name, parameter in own.items():
                 if parameter.grad is not None and parameter.grad.any():
                     still.pop(name, None)
-                    parameter -= parameter.grad * (0.1 / parameter.grad.abs().max())
+                    parameter.sub_(parameter.grad * (0.1 / parameter.grad.abs().max()))
     return expect(
         not still, "dead-at-start",
         f"{call}: a new one was trained for three steps, and {len(still)} of its {len(own)} parameter tensors "

@@ -21,6 +21,7 @@ from functools import cache
 from html import escape
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from resnet_tutorial.check import guard
@@ -311,7 +312,7 @@ def running_line(called_from: str) -> str:
 
     ``called_from``: the file that asks. Behind the learner's frames stand the check's own, where the search ends.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and not is_learners(frame.f_code.co_filename):
         file = frame.f_code.co_filename
         if file != called_from and file.startswith(str(_PACKAGE / "check")):

@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from typing import IO, Any
 
 import torch
 
@@ -128,7 +129,7 @@ def _in_a_copy(work: Callable[[], dict], limit: float) -> Outcome:
         return _understand(answer, status, stack.read().decode(errors="replace"), limit)
 
 
-def _be_the_child(work, writing: int, stack, limit: float) -> None:
+def _be_the_child(work: Callable[[], Any], writing: int, stack: IO[bytes], limit: float) -> None:
     """Work, send the result, and vanish without any of Python's tidying up."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides

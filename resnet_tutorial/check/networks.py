@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from ..models import make_layer
 from .common import begins_alive, by, parameter_count, some
+from .core import Expectations
 from .residual import one_thread
 from .residual.plan import key
 from .residual.program import Values
@@ -43,14 +44,14 @@ class Network:
     gives: str = "logits"
 
 
-def judge_network(networks: Sequence[Network], expect) -> bool:
+def judge_network(networks: Sequence[Network], expect: Expectations) -> bool:
     """Look at a network in all its settings and return whether everything holds."""
     with one_thread():
         return all(_Look(network, expect).holds() for network in networks)
 
 
 class _Look:
-    def __init__(self, network: Network, expect) -> None:
+    def __init__(self, network: Network, expect: Expectations) -> None:
         self.network, self.expect = network, expect
         self.shared = Values()
 
@@ -255,12 +256,13 @@ class _Look:
             images = x.clone().requires_grad_()
             (model.train()(images * 1).square().sum()).backward()
             slopes.append(images.grad)
+        own, due = slopes
         idle = [n for n, p in self.mine.named_parameters() if p.grad is None]
         if not self._say(
             not idle, "not-trained", f"{some(idle, 3)} get no gradient.",
             "Use every layer, and leave requires_grad, .detach() and torch.no_grad() alone.",
         ) or not self._say(
-            slopes[0] is not None and same(slopes[0], slopes[1]), "gradient-cut",
+            own is not None and due is not None and same(own, due), "gradient-cut",
             f"the {self.network.gives} are right, but the gradient at the input is not.",
             "Leave out .detach(), .data and torch.no_grad().",
         ):
@@ -274,7 +276,7 @@ class _Look:
         )
 
 
-def apart(one: nn.Module, other: nn.Module, call: str, expect) -> bool:
+def apart(one: nn.Module, other: nn.Module, call: str, expect: Expectations) -> bool:
     """Whether two modules that were made by the same call have no parameter in common."""
     known = {_address(parameter) for parameter in other.parameters()}
     names = [name for name, parameter in one.named_parameters() if _address(parameter) in known]
@@ -326,11 +328,12 @@ def head_variants(build: Callable[..., nn.Module]) -> Iterable[Variant]:
 
 
 def stages(
-    block, planes: Sequence[int], counts: Sequence[int], first: int,
-    strides: Sequence[int], each: bool = False, copies: bool = False, **options,
+    block: Callable[..., nn.Module], planes: Sequence[int], counts: Sequence[int], first: int,
+    strides: Sequence[int], each: bool = False, copies: bool = False, **options: Any,
 ) -> list[nn.Module]:  # fmt: skip
     """Build the stages: ``each`` strides in every block, ``copies`` repeats one block object."""
-    channels, made = first, []
+    channels = first
+    made: list[nn.Module] = []
     for width, count, stride in zip(planes, counts, strides, strict=True):
         out = width * getattr(block, "expansion", 1)
         if each:
@@ -355,12 +358,12 @@ def unfilled() -> Iterator[None]:
     """Build layers without drawing their numbers, which are replaced at once."""
     fillers = [(layer, layer.reset_parameters) for layer in (nn.modules.conv._ConvNd, nn.Linear)]
     for layer, _ in fillers:
-        layer.reset_parameters = lambda self: None
+        layer.reset_parameters = lambda self: None  # type: ignore[method-assign]  # until the block ends
     try:
         yield
     finally:
         for layer, filler in fillers:
-            layer.reset_parameters = filler
+            layer.reset_parameters = filler  # type: ignore[method-assign]
 
 
 def _listed(shapes: Counter) -> str:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -161,7 +162,7 @@ def _unreachable(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _stall_limit():
+def _stall_limit() -> Iterator[None]:
     """Give every connection opened inside the block a limit, which urllib lacks."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL_SECONDS)

@@ -17,12 +17,12 @@ SIDE = 32
 TRAIN, TEST = 5000, 1000
 
 
-def _box(u, v, half_width, half_height):
+def _box(u: np.ndarray, v: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
     """Return how far outside an upright box each point lies (negative inside)."""
     return np.maximum(np.abs(u) - half_width, np.abs(v) - half_height)
 
 
-def _bands(t):
+def _bands(t: np.ndarray) -> np.ndarray:
     """Return a wave that is below zero on every second band of width 0.5."""
     return 0.25 * np.cos(2 * np.pi * t)
 
@@ -75,7 +75,7 @@ def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8), labels
 
 
-def _points(count, random):
+def _points(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each pixel's place in its drawing's own tilted frame, and the drawing's radius."""
     radius = random.uniform(6, 12, (count, 1, 1)).astype(np.float32)
     centre = random.uniform(-5, 5, (2, count, 1, 1)).astype(np.float32)
@@ -87,14 +87,14 @@ def _points(count, random):
     return u, v, radius
 
 
-def _colours(count, random):
+def _colours(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return two colours for each drawing that differ enough to be told apart, (count, 1, 1, 3)."""
     paper = random.uniform(0.1, 0.9, (count, 1, 1, 3)).astype(np.float32)
     shift = random.uniform(0.2, 0.6, (count, 1, 1, 3)).astype(np.float32)
     return paper, np.where(paper > 0.5, paper - shift, paper + shift)
 
 
-def _backgrounds(paper, random):
+def _backgrounds(paper: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return backgrounds that change colour across the image, (count, 32, 32, 3)."""
     slope = random.uniform(-0.2, 0.2, (2, *paper.shape)).astype(np.float32)
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)

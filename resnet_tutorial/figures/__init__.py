@@ -11,6 +11,7 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from .core import Drawing, new_figure, styled
 from .palette import FILL, INK, LINE, LINES
@@ -31,7 +32,7 @@ def _homes() -> dict[str, str]:
     return homes
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Return the figure called ``name``."""
     home = None if name.startswith("_") else _homes().get(name)
     if home is None:

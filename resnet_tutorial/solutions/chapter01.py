@@ -36,7 +36,7 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> list[flo
     model.zero_grad()
     F.cross_entropy(model(images), labels).backward()
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
-    return [conv.weight.grad.double().norm().item() for conv in convolutions]
+    return [conv.weight.grad.double().norm().item() for conv in convolutions]  # type: ignore[union-attr]  # not None now
 
 
 def diagnose(shallow: tuple[float, float], deep: tuple[float, float]) -> str:

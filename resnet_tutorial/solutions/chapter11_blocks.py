@@ -78,7 +78,7 @@ class BiasedConvolutions(_Parts):
 class ProjectOnStride(_Parts):
     """A projection only where the stride changes."""
 
-    project_on = ("stride",)
+    project_on: tuple[str, ...] = ("stride",)
 
 
 class ShortcutWithoutNorm(_Parts):

@@ -20,7 +20,8 @@ class HighwayBlock(nn.Module):
         super().__init__()
         self.transform = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
         self.gate = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-        nn.init.constant_(self.gate.bias, gate_bias)  # negative: at first, most of x passes
+        # A negative bias: at first, most of x passes.
+        nn.init.constant_(self.gate.bias, gate_bias)  # type: ignore[arg-type]  # not None, as bias=True is the default
 
     def forward(self, x: Tensor) -> Tensor:
         gate = torch.sigmoid(self.gate(x))

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .records import Operation, text_of_shape
+
+if TYPE_CHECKING:
+    from .trace import Trace
 
 _EITHER_ORDER = {"add", "mul"}
 
@@ -57,7 +61,7 @@ def _describe(op: Operation | None) -> str:
     return f"{op.label}{where}: {shapes} to {text_of_shape(op.output_shape)}{line}"
 
 
-def compare(one, other) -> Difference:
+def compare(one: Trace, other: Trace) -> Difference:
     """Return the first difference of two traces, in the first one's order of execution."""
     names = (one.name, other.name)
     numbers: dict[tuple, int] = {}
@@ -76,7 +80,7 @@ def compare(one, other) -> Difference:
     return Difference(False, _reason(op, partner), op, partner, names)
 
 
-def _number(trace, numbers: dict[tuple, int]) -> list[int]:
+def _number(trace: Trace, numbers: dict[tuple, int]) -> list[int]:
     """Return one number an operation; equal computations get equal numbers, in both traces."""
     of_value: dict[int, int] = {}
     result = []
@@ -114,7 +118,9 @@ def _unmatched(these: list[int], those: list[int]) -> list[int]:
     return result
 
 
-def _counterpart(op, one, other, here, there, missing) -> Operation | None:
+def _counterpart(
+    op: Operation, one: Trace, other: Trace, here: list[int], there: list[int], missing: list[int]
+) -> Operation | None:
     """Return the other network's operation in the same place: with the same inputs, if one has them."""
     producers = [_producer(one, here, i) for i in op.inputs]
     same_inputs = [
@@ -126,7 +132,7 @@ def _counterpart(op, one, other, here, there, missing) -> Operation | None:
     return next((found for found in same_inputs if found.name == op.name), same_inputs[0])
 
 
-def _producer(trace, numbers: list[int], value: int) -> int:
+def _producer(trace: Trace, numbers: list[int], value: int) -> int:
     producer = trace.values[value].producer
     return -1 if producer is None else numbers[producer]
 
@@ -150,7 +156,7 @@ def _reason(op: Operation, partner: Operation) -> str:
     return f"both have this {op.name}, on results of different operations."
 
 
-def _ends(one, other, names: tuple[str, str]) -> Difference:
+def _ends(one: Trace, other: Trace, names: tuple[str, str]) -> Difference:
     if [one.values[i].shape for i in one.outputs] != [other.values[i].shape for i in other.outputs]:
         return Difference(
             False, "the networks compute the same and return different results.", names=names

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from .records import Failure, Finding, text_of_shape
 from .rows import HEADINGS, Row, rows_of
 from .text import heading, totals
+
+if TYPE_CHECKING:
+    from .trace import Trace
 
 _NUMBERS_FROM = 3
 
@@ -28,7 +32,7 @@ _STYLE = """
 """
 
 
-def as_html(trace) -> str:
+def as_html(trace: Trace) -> str:
     """Return the table, and below it the totals, the warnings and the failure."""
     title = escape(heading(trace))
     head = "".join(f'<th scope="col"{_class(i)}>{name}</th>' for i, name in enumerate(HEADINGS))

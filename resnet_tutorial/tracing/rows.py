@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .difference import signature
 from .records import Failure, Merge, ModuleCall, Operation, text_of_field, text_of_shape
+
+if TYPE_CHECKING:
+    from .trace import Trace
 
 HEADINGS = ("operation", "module", "output shape", "parameters", "MACs", "receptive field")
 _LONGEST_PERIOD = 3  # a path and its addition repeat with period 2
@@ -41,7 +45,7 @@ def _count(number: int) -> str:
     return f"{number:,}" if number else ""
 
 
-def rows_of(trace, collapse: bool = True, depth: int | None = None) -> list[Row]:
+def rows_of(trace: Trace, collapse: bool = True, depth: int | None = None) -> list[Row]:
     """Return the rows of a table.
 
     Args:
@@ -52,7 +56,7 @@ def rows_of(trace, collapse: bool = True, depth: int | None = None) -> list[Row]
 
 
 class _Rows:
-    def __init__(self, trace, collapse: bool, depth: int | None) -> None:
+    def __init__(self, trace: Trace, collapse: bool, depth: int | None) -> None:
         self._trace = trace
         self._collapse = collapse
         self._depth = depth
@@ -97,7 +101,9 @@ class _Rows:
                 self._add_repetition(items[i + period : i + period * count], count - 1)
             i += period * count
 
-    def _repetition(self, items, signatures, start: int) -> tuple[int, int]:
+    def _repetition(
+        self, items: Sequence[ModuleCall | Operation], signatures: Sequence[tuple], start: int
+    ) -> tuple[int, int]:
         """Return the length of the pattern that starts here and how often it comes."""
         for period in range(1, _LONGEST_PERIOD + 1):
             pattern = signatures[start : start + period]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .records import text_of_shape, wrapped
 from .rows import HEADINGS, Row, rows_of
 
+if TYPE_CHECKING:
+    from .trace import Trace
+
 _NUMBERS_FROM = 3  # the columns from here on hold numbers and stand flush right
 
 
-def as_text(trace, collapse: bool = True, depth: int | None = None) -> str:
+def as_text(trace: Trace, collapse: bool = True, depth: int | None = None) -> str:
     """Return heading, table, totals, warnings and failure."""
     rows = rows_of(trace, collapse, depth)
     parts = [heading(trace)]
@@ -43,7 +47,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def heading(trace) -> str:
+def heading(trace: Trace) -> str:
     """Return the line above the table: network, input, mode."""
     several = len(trace.inputs) > 1
     given = [
@@ -54,7 +58,7 @@ def heading(trace) -> str:
     return f"{trace.name}, input {', '.join(given)}, {mode} mode" if given else trace.name
 
 
-def totals(trace) -> list[tuple[str, str]]:
+def totals(trace: Trace) -> list[tuple[str, str]]:
     """Return what stands below the table."""
     return [
         ("operations", f"{len(trace):,}"),

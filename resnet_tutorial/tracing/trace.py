@@ -134,7 +134,7 @@ class Trace:
             for op in self.operations
         ]
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> Any:
         """Return the operations as a pandas ``DataFrame``.
 
         Raises:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from .recorder import Recorder
 from .records import Finding, place_of, text_of_shape
 
+if TYPE_CHECKING:
+    from .trace import Trace
 
-def find_warnings(trace, recorder: Recorder) -> list[Finding]:
+
+def find_warnings(trace: Trace, recorder: Recorder) -> list[Finding]:
     """Return what looks wrong in a trace; what needs a complete one, only for a complete one."""
     found = [
         *_broadcasting(trace),
@@ -20,7 +24,7 @@ def find_warnings(trace, recorder: Recorder) -> list[Finding]:
     return found
 
 
-def _broadcasting(trace) -> Iterable[Finding]:
+def _broadcasting(trace: Trace) -> Iterable[Finding]:
     for merge in trace.merges:
         if merge.name != "add" or len(merge.branches) != 2:
             continue
@@ -37,7 +41,7 @@ def _broadcasting(trace) -> Iterable[Finding]:
         )
 
 
-def _outdated_reads(trace, recorder: Recorder) -> Iterable[Finding]:
+def _outdated_reads(trace: Trace, recorder: Recorder) -> Iterable[Finding]:
     """A tensor was overwritten under one name and read under another."""
     for reader, writer, successor in recorder.outdated_reads:
         if not successor.read or reader >= len(trace):
@@ -52,7 +56,7 @@ def _outdated_reads(trace, recorder: Recorder) -> Iterable[Finding]:
         )
 
 
-def _unregistered(trace, recorder: Recorder) -> Iterable[Finding]:
+def _unregistered(trace: Trace, recorder: Recorder) -> Iterable[Finding]:
     if not recorder.tensors.unregistered:
         return
     count = len(recorder.tensors.unregistered)
@@ -72,7 +76,7 @@ def _unregistered(trace, recorder: Recorder) -> Iterable[Finding]:
         )
 
 
-def _lost_batch(trace) -> Iterable[Finding]:
+def _lost_batch(trace: Trace) -> Iterable[Finding]:
     """``flatten()`` without a start takes the batch axis along; with one image nothing fails."""
     for op in trace.operations:
         before, after = op.input_shapes[:1], op.output_shape
@@ -90,7 +94,7 @@ def _lost_batch(trace) -> Iterable[Finding]:
             )
 
 
-def _idle_parameters(trace) -> Iterable[Finding]:
+def _idle_parameters(trace: Trace) -> Iterable[Finding]:
     """Parameters that no operation uses, and operations whose result nobody uses."""
     if not trace.outputs:
         yield Finding(
@@ -122,7 +126,7 @@ def _idle_parameters(trace) -> Iterable[Finding]:
         )
 
 
-def _reaching(trace) -> set[int]:
+def _reaching(trace: Trace) -> set[int]:
     """Return the operations from which an output can be reached."""
     found: set[int] = set()
     waiting = list(trace.outputs)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from html import escape
 
 from traitlets import Int, TraitError, validate
+from traitlets.utils.bunch import Bunch
 
 from ..shapes import conv_macs, conv_output_size, conv_params
 from .base import Widget
 
 
-def _state(value: int, least: int, most: int):
+def _state(value: int, least: int, most: int) -> Int:
     return Int(value, min=least, max=most).tag(sync=True, state=True)
 
 
@@ -45,7 +46,7 @@ class ConvolutionExplorer(Widget):
     groups = _state(1, 1, 16)
 
     @validate("groups")
-    def _divides(self, proposal):
+    def _divides(self, proposal: Bunch) -> int:
         groups = proposal["value"]
         if self.in_channels % groups or self.out_channels % groups:
             raise TraitError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from traitlets import Enum, Int, TraitError, observe, validate
+from traitlets.utils.bunch import Bunch
 
 from ..shapes import bottleneck_width, conv_macs, conv_params
 from .base import Widget
@@ -17,7 +18,7 @@ _FORMS = {
 }  # fmt: skip
 
 
-def _state(values: tuple, default: int | str):
+def _state(values: tuple, default: int | str) -> Enum:
     return Enum(values, default).tag(sync=True, state=True)
 
 
@@ -45,7 +46,7 @@ class ResNeXtExplorer(Widget):
     keep = _state(("parameters", "macs", "nothing"), "parameters")
 
     @validate("width")
-    def _keeps(self, proposal):
+    def _keeps(self, proposal: Bunch) -> int:
         width = proposal["value"]
         if self.keep != "nothing" and width != (kept := equal_width(self.cardinality, self.channels)):
             raise TraitError(
@@ -55,7 +56,7 @@ class ResNeXtExplorer(Widget):
         return width
 
     @observe("cardinality", "channels", "keep")
-    def _follow(self, change) -> None:
+    def _follow(self, change: Bunch) -> None:
         if self.keep != "nothing":
             self.width = equal_width(self.cardinality, self.channels)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from torch import nn
 from traitlets import Bool, Dict, Enum, Int, Unicode
 
+from ..tracing.records import Operation
 from ..tracing.trace import Trace
 from ..zoo import build_model
 from .base import Widget
@@ -20,7 +22,7 @@ _SETTINGS = ("network", "size", "stem", "version", "groups", "width", "depth", "
 FAULTS = ("none", "no-projection", "projection-stride", "no-padding", "classifier")
 
 
-def _state(trait):
+def _state(trait: Any) -> Any:
     return trait.tag(sync=True, state=True)
 
 
@@ -152,15 +154,15 @@ def picture_of(traced: Trace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _without_batch(shape) -> list[int]:
+def _without_batch(shape: Sequence[int]) -> list[int]:
     return list(shape[1:]) if len(shape) > 1 else list(shape)
 
 
-def _field(field) -> dict[str, int] | str | None:
+def _field(field: Any) -> dict[str, int] | str | None:
     return {"size": field[0].size, "jump": field[0].jump} if isinstance(field, tuple) and field else field or None
 
 
-def _settings(operation) -> dict[str, int]:
+def _settings(operation: Operation) -> dict[str, int]:
     """Return a square convolution's or a linear layer's numbers; what is not square is told by its label alone."""
     known = operation.settings
     if operation.kind == "conv" and operation.name == "conv2d":
@@ -174,7 +176,7 @@ def _settings(operation) -> dict[str, int]:
     return {}
 
 
-def _source(operation) -> str | None:
+def _source(operation: Operation) -> str | None:
     return f"{operation.source}: {operation.source.text}" if operation.source else None
 
 

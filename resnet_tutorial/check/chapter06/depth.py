@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 from ...blocks import BasicBlock, Bottleneck
 from ...models import make_layer
 from ..common import described, whole
-from ..core import exercise
+from ..core import Expectations, exercise
 
 
 def _checkpoint(
-    block: type[nn.Module], layers: Iterable[int], in_channels: int = 3, num_classes: int = 1000, **options: int
+    block: type[BasicBlock] | type[Bottleneck], layers: Iterable[int], in_channels: int = 3,
+    num_classes: int = 1000, **options: int,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Return a state dict with torchvision's names and shapes, and without numbers."""
     with torch.device("meta"):
@@ -36,9 +38,9 @@ def _checkpoint(
     difficulty=2, importance=3, minutes=8, points=2,
     solution="resnet_tutorial.solutions.chapter06:depth_of_checkpoint",
 )  # fmt: skip
-def check_depth_of_checkpoint(depth_of_checkpoint, expect):
+def check_depth_of_checkpoint(depth_of_checkpoint: Any, expect: Expectations) -> None:
     """Published networks, and some that never were, so that no table of names is enough."""
-    networks = (
+    networks: tuple[tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...], dict[str, int]], ...] = (
         (Bottleneck, (3, 4, 6, 3), {}),
         (BasicBlock, (2, 2, 2, 2), {"in_channels": 1}),
         (Bottleneck, (3, 4, 23, 3), {"groups": 32, "base_width": 4, "num_classes": 10}),
@@ -62,7 +64,7 @@ def check_depth_of_checkpoint(depth_of_checkpoint, expect):
         if not expect(
             depth is not None, "wrong-type", f"{what} is given; the function returned {described(answer)}, "
             "not a whole number.", hint="Count, and return the count.",
-        ):  # fmt: skip
+        ) or depth is None:  # fmt: skip
             return
         known = {
             wanted + projections: ("projections-counted", f"is {projections} too many, and there are {projections} "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..common import described, whole_numbers
-from ..core import exercise
+from ..core import Expectations, exercise
 from .shared import shown
 
 
@@ -12,7 +14,7 @@ from .shared import shown
     difficulty=2, importance=3, minutes=6, points=2,
     solution="resnet_tutorial.solutions.chapter06:last_feature_map",
 )  # fmt: skip
-def check_last_feature_map(last_feature_map, expect):
+def check_last_feature_map(last_feature_map: Any, expect: Expectations) -> None:
     """Sizes that 32 divides and sizes that it does not, square and not."""
     for height, width in ((224, 224), (224, 320), (225, 417), (200, 333), (1, 33)):
         answer = last_feature_map(height, width)
@@ -28,7 +30,7 @@ def check_last_feature_map(last_feature_map, expect):
             numbers is not None, "not-integers",
             f"{call} gave {described(answer)}; three whole numbers (int) are asked for.",
             hint="Integer division rounds: (n + 1) // 2 is half of n, rounded up.",
-        ):  # fmt: skip
+        ) or numbers is None:  # fmt: skip
             return
         c, h, w = numbers
         wanted = -(-height // 32), -(-width // 32)

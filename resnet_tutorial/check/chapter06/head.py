@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...solutions.chapter06 import classifier_head
 from ..common import parameter_count
-from ..core import exercise, learners_frames
+from ..core import Expectations, exercise, learners_frames
 from ..networks import Variant, apart
 from .shared import Trial, gave_a_tensor, is_module, ready, run, shown, trains
 
@@ -53,7 +54,7 @@ def _variants(c: int, k: int) -> Iterator[Variant]:
     difficulty=1, importance=4, minutes=5, points=1,
     solution="resnet_tutorial.solutions.chapter06:classifier_head",
 )  # fmt: skip
-def check_classifier_head(classifier_head_, expect):
+def check_classifier_head(classifier_head_: Any, expect: Expectations) -> None:
     """Parameter count, then shapes, values and gradients on maps from 1 x 1 to 13 x 8, and of one image."""
     for c, k in ((12, 5), (8, 10)):
         head = classifier_head_(c, k)

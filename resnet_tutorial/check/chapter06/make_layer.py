@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...blocks import BasicBlock, Bottleneck
+from ...cifar import MakesBlocks
 from ...models import make_layer
 from ..common import parameter_count
-from ..core import exercise
+from ..core import Expectations, exercise
 from ..networks import apart
 from .shared import Trial, gave_a_tensor, is_module, run, shown, trains
 
 
-def _make_probe(ran: list[Any]) -> type[nn.Module]:
+def _make_probe(ran: list[Any]) -> MakesBlocks:
     """Return a block that notes how it is built, and in ``ran`` that it runs; its expansion is 3."""
 
     class Probe(nn.Module):
         expansion = 3
 
-        def __init__(self, in_channels, planes, stride=1, *more, **options):
+        def __init__(self, in_channels: int, planes: int, stride: int = 1, *more: Any, **options: Any) -> None:
             super().__init__()
             self.asked = in_channels, planes, stride
             # Of the book's blocks the fourth argument is the shortcut.
@@ -42,7 +44,10 @@ def _make_probe(ran: list[Any]) -> type[nn.Module]:
 class _Construction:
     """One stage of blocks that note what is asked of them, looked at block by block."""
 
-    def __init__(self, make_layer_, expect, in_channels: int, planes: int, blocks: int, options: dict) -> None:
+    def __init__(
+        self, make_layer_: Callable[..., Any], expect: Expectations, in_channels: int, planes: int, blocks: int,
+        options: dict,
+    ) -> None:  # fmt: skip
         self.expect, self.options = expect, options
         self.in_channels, self.planes, self.blocks = in_channels, planes, blocks
         self.stride = options.get("stride", 1)
@@ -147,15 +152,15 @@ class _Construction:
     difficulty=3, importance=5, minutes=10, points=3,
     solution="resnet_tutorial.models:make_layer",
 )  # fmt: skip
-def check_make_layer(make_layer_, expect):
+def check_make_layer(make_layer_: Any, expect: Expectations) -> None:
     """The blocks one by one, then stages of real blocks against the book's."""
     # Planes times the expansion, 3, is more than the incoming channels, as many, or fewer.
-    for sizes, options in (
+    for numbers, options in (
         ((10, 4, 3), {"stride": 2, "flavour": "mild"}), ((12, 4, 3), {"stride": 3}), ((30, 4, 2), {"stride": 2}),
         ((20, 4, 2), {"stride": 1}), ((20, 4, 2), {}), ((8, 3, 9), {"stride": 2}),
         ((12, 4, 2), {"stride": 1, "flavour": "hot", "grain": 2}), ((7, 5, 1), {"stride": 3}),
     ):  # fmt: skip
-        if not _Construction(make_layer_, expect, *sizes, options).holds():
+        if not _Construction(make_layer_, expect, *numbers, options).holds():
             return
     cases = (
         (BasicBlock, (8, 8), {"blocks": 1}),

@@ -13,7 +13,7 @@ from ...blocks import Bottleneck
 from ...models import make_layer
 from ...solutions.chapter06 import ResNet50, imagenet_stem
 from ..common import begins_alive, parameter_count
-from ..core import exercise
+from ..core import Expectations, exercise
 from ..networks import Variant, apart, unfilled
 from .shared import Trial, gave_a_tensor, is_module, ready, run, same, shown, trains
 
@@ -81,7 +81,7 @@ def _variants() -> Iterator[Variant]:
     difficulty=3, importance=5, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter06:ResNet50",
 )  # fmt: skip
-def check_resnet50_whole(ResNet50_, expect):
+def check_resnet50_whole(ResNet50_: Any, expect: Expectations) -> None:
     """Counts and shapes without numbers, then logits and the input's gradient with the book's weights."""
     model = _meta(ResNet50_)
     if not is_module(model, "ResNet50()", expect):
@@ -111,10 +111,10 @@ def check_resnet50_whole(ResNet50_, expect):
     if not trains(model, "ResNet50()", expect):
         return
     small = ready(_meta(ResNet50_, num_classes=7, in_channels=1), (2, 1, 64, 64))
-    wanted = _PARAMETERS - 993 * 2049 - 2 * 64 * 49
+    due = _PARAMETERS - 993 * 2049 - 2 * 64 * 49
     if not expect(
-        parameter_count(small) == wanted, "ignored-arguments",
-        f"ResNet50(num_classes=7, in_channels=1) has {parameter_count(small):,} parameters, not {wanted:,}.",
+        parameter_count(small) == due, "ignored-arguments",
+        f"ResNet50(num_classes=7, in_channels=1) has {parameter_count(small):,} parameters, not {due:,}.",
         hint="Hand in_channels to the stem and num_classes to the head.",
     ):  # fmt: skip
         return

@@ -22,6 +22,7 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from ..common import described, differs_between_calls, frozen, some
+from ..core import Expectations
 from ..networks import Variant
 from ..residual.plan import key
 from ..residual.roles import fit
@@ -70,8 +71,10 @@ def run(model: nn.Module, x: Tensor, train: bool, book: nn.Module | None = None)
     return functional_call(model.train(train), by_shape(model, x.dtype, book), x)
 
 
-def same(mine: Tensor, wanted: Tensor, tolerance: float) -> bool:
-    """Whether two tensors agree up to this share of the largest value."""
+def same(mine: Tensor | None, wanted: Tensor | None, tolerance: float) -> bool:
+    """Whether there are two tensors, and they agree up to this share of the largest value."""
+    if mine is None or wanted is None:
+        return False
     return mine.shape == wanted.shape and bool((mine - wanted).abs().max() <= tolerance * wanted.abs().max())
 
 
@@ -80,7 +83,7 @@ def shown(shape: Iterable[int]) -> str:
     return " × ".join(map(str, shape))
 
 
-def is_module(attempt: Any, what: str, expect) -> bool:
+def is_module(attempt: Any, what: str, expect: Expectations) -> bool:
     """Whether something came back that PyTorch can train and move as a whole."""
     if not expect(
         isinstance(attempt, nn.Module), "not-a-module",
@@ -105,7 +108,7 @@ def ready(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     return model
 
 
-def gave_a_tensor(y: Any, what: str, expect) -> bool:
+def gave_a_tensor(y: Any, what: str, expect: Expectations) -> bool:
     """Whether a call gave one tensor."""
     return expect(
         isinstance(y, Tensor), "wrong-type", f"{what} returned {described(y)}, not a tensor.",
@@ -113,7 +116,7 @@ def gave_a_tensor(y: Any, what: str, expect) -> bool:
     )  # fmt: skip
 
 
-def trains(model: nn.Module, what: str, expect) -> bool:
+def trains(model: nn.Module, what: str, expect: Expectations) -> bool:
     """Whether all parameters ask for gradients and all modules are in training mode."""
     names = frozen(model)
     resting = [name or "the whole" for name, module in model.named_modules() if not module.training]
@@ -175,14 +178,14 @@ class Trial:
         """The mode in words."""
         return f"{'training' if self.train else 'evaluation'} mode"
 
-    def agrees(self, y: Tensor, expect) -> bool:
+    def agrees(self, y: Tensor, expect: Expectations) -> bool:
         """Whether y, what the learner's module gave for x, and its gradients are the book's."""
         if same(y, run(self.book, self.x, self.train), self.tolerance):
             return self._gradients_hold(expect)
         self.explain(y, expect)
         return False
 
-    def explain(self, y: Tensor, expect) -> None:
+    def explain(self, y: Tensor, expect: Expectations) -> None:
         """Record why the values y are wrong: chance, a known fault, or what cannot be named."""
         if not expect(
             not differs_between_calls(lambda: run(self.mine, self.x, self.train, self.book)), "random",
@@ -204,7 +207,7 @@ class Trial:
             self.hint,
         )  # fmt: skip
 
-    def _gradients_hold(self, expect) -> bool:
+    def _gradients_hold(self, expect: Expectations) -> bool:
         """Whether the gradients are the book's; the outputs are known to be."""
         found = _gradients(self.mine, self.x, self.train, self.book)
         for shape, wanted in _gradients(self.book, self.x, self.train, self.book).items():

@@ -5,8 +5,9 @@ What stands here is the list of wrong networks that learners build.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from ...blocks import BasicBlock, Bottleneck
 from ...cifar import CifarBlock
 from ...solutions.chapter06 import SmallResNet
 from ..common import parameter_count
-from ..core import exercise
+from ..core import Expectations, exercise
 from ..networks import Network, Shape, Variant, head_variants, judge_network, stages
 from .shared import ready
 
@@ -25,7 +26,7 @@ from .shared import ready
     difficulty=3, importance=4, minutes=12, points=3,
     solution="resnet_tutorial.solutions.chapter06:SmallResNet",
 )  # fmt: skip
-def check_small_resnet(SmallResNet_, expect):
+def check_small_resnet(SmallResNet_: Any, expect: Expectations) -> None:
     """Counts, shapes, logits and gradients at two depths, with two kinds of blocks."""
     settings = ((BasicBlock, 20, 23), (CifarBlock, 8, 31))
     networks = []
@@ -55,7 +56,7 @@ def check_small_resnet(SmallResNet_, expect):
 _DEPTH = "depth = 6n + 2: three stages of n blocks, each of two layers, the stem and the head."
 
 
-def _variants(block: type[nn.Module], depth: int, classes: int) -> Iterator[Variant]:
+def _variants(block: type[BasicBlock], depth: int, classes: int) -> Iterator[Variant]:
     n = (depth - 2) // 6
 
     def stem(size: int = 3, stride: int = 1, *behind: nn.Module, bias: bool = False) -> nn.Module:
@@ -63,12 +64,20 @@ def _variants(block: type[nn.Module], depth: int, classes: int) -> Iterator[Vari
         return nn.Sequential(conv, nn.BatchNorm2d(16), *(behind or (nn.ReLU(),)))
 
     def build(
-        counts=(n, n, n), planes=(16, 32, 64), strides=(1, 2, 2), front=None, first=16, head=classes, kind=block,
-        **how,
+        counts: Sequence[int] = (n, n, n), planes: Sequence[int] = (16, 32, 64),
+        strides: Sequence[int] = (1, 2, 2), front: nn.Module | None = None, first: int = 16,
+        head: int = classes, kind: Any = block,
+        **how: Any,
     ) -> nn.Module:  # fmt: skip
         ends = {name: how.pop(name) for name in ("pool", "after") if name in how}
         made = stages(kind, planes, counts, first, strides, **how)
         return Shape(front or stem(), made, nn.Linear(planes[-1] * kind.expansion, head), **ends)
+
+    def widened(planes: Sequence[int]) -> nn.Module:
+        first = nn.Conv2d(3, planes[0], 3, 1, 1, bias=False)
+        return build(
+            planes=planes, first=planes[0], front=nn.Sequential(first, nn.BatchNorm2d(planes[0]), nn.ReLU())
+        )
 
     for place in range(3):
         for wrong in (n - 1, n + 1):
@@ -97,8 +106,7 @@ def _variants(block: type[nn.Module], depth: int, classes: int) -> Iterator[Vari
     for planes in ((64, 128, 256), (16, 16, 16), (32, 64, 128)):
         yield ("wrong-widths", f"The stages have {planes} channels, not (16, 32, 64).",
                "The small network begins with 16 channels and doubles them twice.",
-               lambda planes=planes: build(planes=planes, first=planes[0], front=nn.Sequential(
-                   nn.Conv2d(3, planes[0], 3, 1, 1, bias=False), nn.BatchNorm2d(planes[0]), nn.ReLU())))
+               partial(widened, planes))
     yield ("imagenet-stem", "The stem has a 7 × 7 convolution.",
            "Images of 32 × 32 pixels get one 3 × 3 at stride 1, and no pooling.",
            lambda: build(front=stem(7, 2, nn.ReLU(), nn.MaxPool2d(3, 2, 1))))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ...solutions.chapter06 import imagenet_stem
 from ..common import begins_alive, parameter_count
-from ..core import exercise
+from ..core import Expectations, exercise
 from ..networks import Variant, apart
 from .shared import Trial, by_shape, gave_a_tensor, is_module, ready, run, same, shown, trains
 
@@ -35,7 +35,7 @@ def _after_training(model: nn.Module, batches: Iterable[Tensor], x: Tensor, book
         return model.eval()(x)
 
 
-def _statistics_hold(build: Callable[[], nn.Module], i: int, o: int, expect) -> bool:
+def _statistics_hold(build: Callable[[], nn.Module], i: int, o: int, expect: Expectations) -> bool:
     batches = [2 * torch.randn(4, i, 15, 18, dtype=torch.double) + 1 for _ in range(3)]
     x = torch.randn(2, i, 15, 18, dtype=torch.double)
     book = imagenet_stem(i, o)
@@ -55,13 +55,17 @@ def _statistics_hold(build: Callable[[], nn.Module], i: int, o: int, expect) -> 
     )  # fmt: skip
 
 
+Padding = Literal["circular", "reflect", "replicate"]
+_PADDINGS: tuple[Padding, ...] = get_args(Padding)
+
+
 def _variants(i: int, o: int) -> Iterator[Variant]:
-    def padded(mode: str) -> nn.Module:
+    def padded(mode: Padding) -> nn.Module:
         return nn.Sequential(nn.Conv2d(i, o, 7, 2, 3, bias=False, padding_mode=mode), bn, relu, pool)
 
     conv, bn, relu = nn.Conv2d(i, o, 7, 2, 3, bias=False), nn.BatchNorm2d(o), nn.ReLU()
     pool = nn.MaxPool2d(3, 2, 1)
-    yield from (
+    known: tuple[Variant, ...] = (
         ("relu-capped", "The values are those of a stem whose ReLU ends at 6.",
          "nn.ReLU() has no upper end; nn.ReLU6() has.", lambda: nn.Sequential(conv, bn, nn.ReLU6(), pool)),
         *(("wrong-eps", f"The values are those of a stem whose batch norm has eps={eps:g}, not 1e-05.",
@@ -84,8 +88,9 @@ def _variants(i: int, o: int) -> Iterator[Variant]:
          lambda: nn.Sequential(conv, bn, relu, nn.MaxPool2d(2, 2, ceil_mode=True))),
         *(("wrong-padding", f"The values are those of a stem whose convolution pads in the mode {mode!r}, "
            "not with zeros.", "padding=3 and nothing else: zeros are nn.Conv2d's default.", partial(padded, mode))
-          for mode in ("circular", "reflect", "replicate")),
+          for mode in _PADDINGS),
     )  # fmt: skip
+    yield from known
 
 
 @exercise(
@@ -93,7 +98,7 @@ def _variants(i: int, o: int) -> Iterator[Variant]:
     difficulty=2, importance=4, minutes=8, points=2,
     solution="resnet_tutorial.solutions.chapter06:imagenet_stem",
 )  # fmt: skip
-def check_imagenet_stem(imagenet_stem_, expect):
+def check_imagenet_stem(imagenet_stem_: Any, expect: Expectations) -> None:
     """Shapes, parameter count, values, gradients, and the statistics that training leaves."""
     stem = imagenet_stem_(3, 16)
     if not is_module(stem, "imagenet_stem(3, 16)", expect):
@@ -147,7 +152,7 @@ def check_imagenet_stem(imagenet_stem_, expect):
     _shape_holds(build(3, 16), (2, 7), expect)
 
 
-def _shape_holds(stem: nn.Module, size: tuple[int, int], expect) -> bool:
+def _shape_holds(stem: nn.Module, size: tuple[int, int], expect: Expectations) -> bool:
     """Look at what a stem for 3 to 16 channels makes of two images of this size."""
     x = torch.randn(2, 3, *size)
     before = x.clone()

@@ -6,15 +6,17 @@ import os
 import pickle
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..common import described, whole
-from ..core import exercise
+from ..core import Expectations, exercise
 
 
 class _Dropping(nn.Module):
@@ -33,7 +35,7 @@ class _Foreign:
 
     ran = False
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         return _mark, ()
 
 
@@ -56,7 +58,7 @@ def _born(kind: str) -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, torch.optim.AdamW(model.parameters(), lr=0.01)
 
 
-def _numbers(state) -> list[Tensor]:
+def _numbers(state: Any) -> list[Tensor]:
     """Return the tensors and numbers of nested dictionaries and lists, in order."""
     if isinstance(state, Tensor):
         return [state.detach().clone()]
@@ -67,7 +69,7 @@ def _numbers(state) -> list[Tensor]:
     return [torch.tensor(float(state))] if isinstance(state, int | float) else []
 
 
-def _alike(one, other) -> bool:
+def _alike(one: Any, other: Any) -> bool:
     pairs = _numbers(one), _numbers(other)
     return len(pairs[0]) == len(pairs[1]) and all(map(torch.equal, *pairs))
 
@@ -77,7 +79,7 @@ def _alike(one, other) -> bool:
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter08:Checkpoint", given=("__init__",),
 )
-def check_checkpoint(Checkpoint, expect):
+def check_checkpoint(Checkpoint: Any, expect: Expectations) -> None:
     """Save, go on, come back: everything as it was; then a full disk, and a stranger's file."""
     with tempfile.TemporaryDirectory() as folder:
         for number, kind in enumerate(("SGD", "AdamW")):
@@ -88,7 +90,7 @@ def check_checkpoint(Checkpoint, expect):
             _refuses_a_stranger(Checkpoint, Path(folder) / "stranger.pt", expect)
 
 
-def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
+def _comes_back(Checkpoint: Any, path: Path, kind: str, expect: Expectations) -> bool:
     model, optimizer = _born(kind)
     _advance(model, optimizer, 3)
     optimizer.param_groups[0]["lr"] /= 2  # as a schedule does
@@ -165,7 +167,9 @@ def _comes_back(Checkpoint, path: Path, kind: str, expect) -> bool:
 _FAILED = object()
 
 
-def _loaded(Checkpoint, path: Path, model: nn.Module, optimizer, expect):
+def _loaded(
+    Checkpoint: Any, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, expect: Expectations
+) -> Any:
     """Load with a new object, as another session does; say what two likely errors mean."""
     try:
         return Checkpoint(path).load(model, optimizer)
@@ -219,7 +223,7 @@ class _Seen:
                 cls.events.append("comes from another folder, which may be another disk")
 
 
-def _replaces_at_once(Checkpoint, path: Path, expect) -> bool:
+def _replaces_at_once(Checkpoint: Any, path: Path, expect: Expectations) -> bool:
     """Save over a checkpoint and listen to what happens to it."""
     _Seen.start(path)
     try:
@@ -234,19 +238,19 @@ def _replaces_at_once(Checkpoint, path: Path, expect) -> bool:
     )
 
 
-def _survives_a_full_disk(Checkpoint, path: Path, expect) -> bool:
+def _survives_a_full_disk(Checkpoint: Any, path: Path, expect: Expectations) -> bool:
     """Let torch.save write half a file and fail, as on a full disk, over a checkpoint of step 3."""
     model, optimizer = _born("AdamW")
     original = torch.save
 
-    def half(value, target, *args, **options):
+    def half(value: Any, target: Any, *args: Any, **options: Any) -> None:
         if hasattr(target, "write"):
             target.write(b"half a checkpoint")
         else:
             Path(target).write_bytes(b"half a checkpoint")
         raise OSError("no space left on device")
 
-    torch.save = half
+    torch.save = half  # type: ignore[assignment]  # for the one call below
     try:
         Checkpoint(path).save(model, optimizer, 9)
     except OSError:
@@ -264,7 +268,7 @@ def _survives_a_full_disk(Checkpoint, path: Path, expect) -> bool:
     )
 
 
-def _refuses_a_stranger(Checkpoint, path: Path, expect) -> None:
+def _refuses_a_stranger(Checkpoint: Any, path: Path, expect: Expectations) -> None:
     state = {"model": _Foreign(), "optimizer": {}, "step": 0, "random": torch.get_rng_state()}
     _Foreign.ran = False
     for write in (lambda: torch.save(state, path), lambda: path.write_bytes(pickle.dumps(state))):

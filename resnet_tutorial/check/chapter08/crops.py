@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ..common import described
-from ..core import exercise
+from ..core import Expectations, exercise
 from .shared import shape_of
 
 
@@ -20,7 +23,7 @@ def _map_images(count: int, channels: int, height: int, width: int) -> Tensor:
     difficulty=3, importance=4, minutes=20, points=3,
     solution="resnet_tutorial.solutions.chapter08:random_crops",
 )
-def check_random_crops(crop, expect):
+def check_random_crops(crop: Any, expect: Expectations) -> None:
     """Images whose pixels say where they come from: each result is a window, at its own place."""
     count, height, width, size = 240, 12, 14, 8
     padded = _map_images(count, 3, height, width)
@@ -121,7 +124,7 @@ def check_random_crops(crop, expect):
     )
 
 
-def _places_are_equally_likely(crop, expect) -> bool:
+def _places_are_equally_likely(crop: Callable[..., Any], expect: Expectations) -> bool:
     """Count the places of 6000 windows. A right function errs by 6.5 standard deviations once in 10 million checks."""
     count, height, width, size = 6000, 8, 10, 4
     crops = crop(_map_images(count, 1, height, width), size)

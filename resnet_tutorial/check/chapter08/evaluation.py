@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..common import number, unlike
-from ..core import exercise
+from ..core import Expectations, exercise
 from .shared import Recorded, expect_number, first_match
 
 
@@ -39,7 +40,7 @@ class _Probe(nn.Module):
     difficulty=3, importance=5, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter08:error_percent",
 )
-def check_error_percent(measure, expect):
+def check_error_percent(measure: Any, expect: Expectations) -> None:
     """A network that notes how it is called, on 23 images in batches of 10."""
     labels = torch.randint(4, (23,))
     answers = labels.clone()
@@ -93,7 +94,7 @@ def check_error_percent(measure, expect):
         "share-not-percent": "Multiply by 100.", "accuracy": "Count the wrong images, not the right ones.",
         "full-batches-assumed": "Divide by the number of images, not of batches times batch_size.",
     }  # fmt: skip
-    value = number(error)
+    value = cast(float, number(error))
     code = first_match(value, known, "wrong-value")
     if code == "wrong-value" and abs(value - right) <= 0.5:
         code, hints["rounded"] = "rounded", "Return the number as it is; whoever prints it rounds."
@@ -124,7 +125,7 @@ def check_error_percent(measure, expect):
     )
 
 
-def _mode_is_restored(expect, model: _Probe, training: bool) -> bool:
+def _mode_is_restored(expect: Expectations, model: _Probe, training: bool) -> bool:
     was, other = ("training", "eval") if training else ("eval", "training")
     odd = sum(state != training for state in model.states())
     if odd and model.training == training:

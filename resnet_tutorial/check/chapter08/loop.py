@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +19,7 @@ from .loop_rate import sets_the_rate
     difficulty=3, importance=5, minutes=20, points=4,
     solution="resnet_tutorial.solutions.chapter08:train_epochs",
 )
-def check_train_epochs(train, expect):
+def check_train_epochs(train: Any, expect: Expectations) -> None:
     """Two runs with a network and an optimiser that note what is done with them, and images that have numbers."""
     # The error rises in the second epoch: whoever stops there, or keeps the best, is seen.
     for setting in (

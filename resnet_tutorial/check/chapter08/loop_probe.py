@@ -133,7 +133,7 @@ class Log:
     asked: list[float] = field(default_factory=list)  # for the rate of these steps
     augmented: int = 0  # calls of augment
 
-    def __deepcopy__(self, memo) -> Log:
+    def __deepcopy__(self, memo: Any) -> Log:
         return self
 
     __copy__ = __deepcopy__
@@ -202,7 +202,7 @@ def run(train: Callable, setting: Setting) -> Run:
     weights = list(model.body.parameters())
     optimizer = torch.optim.SGD([{"params": [weight]} for weight in weights], lr=OWN_RATE, momentum=0.9)
 
-    def after_step(*_) -> None:
+    def after_step(*_: Any) -> None:
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         gradients = [None if weight.grad is None else weight.grad.clone() for weight in weights]
         log.steps.append(Step(rates, gradients, len(log.trained), [w.detach().clone() for w in weights]))

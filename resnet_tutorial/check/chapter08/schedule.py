@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any, cast
 
 from ...solutions.chapter08 import one_cycle
 from ..common import noting, number, unlike
-from ..core import exercise
+from ..core import Expectations, exercise
 from .shared import expect_number
 
 
@@ -16,16 +17,17 @@ from .shared import expect_number
     difficulty=2, importance=4, minutes=12, points=2,
     solution="resnet_tutorial.solutions.chapter08:one_cycle",
 )
-def check_one_cycle(rate, expect):
+def check_one_cycle(rate: Any, expect: Expectations) -> None:
     """Every step of several schedules: the start, the peak, the fall, and the two extremes."""
     for steps, rising, peak in ((100, 20, 0.2), (37, 6, 1.5), (12, 0, 0.1), (10, 9, 0.3)):
         name = f"one_cycle(step, {steps}, {rising}, {peak})"
         answers = [noting("one_cycle", rate)(step, steps, rising, peak) for step in range(steps)]
-        rates = [number(answer) for answer in answers]
-        odd = rates.index(None) if None in rates else 0
+        found = [number(answer) for answer in answers]
+        odd = found.index(None) if None in found else 0
         call = f"one_cycle({odd}, {steps}, {rising}, {peak})"
         if not expect_number(expect, answers[odd], call, "Return one number for every step, in both cases."):
             return
+        rates = cast(list[float], found)
         # float32, and the small difference 1 + cos near the end, leave a few units of the seventh digit.
         close = partial(math.isclose, rel_tol=1e-5, abs_tol=1e-6 * peak)
         right = [one_cycle(step, steps, rising, peak) for step in range(steps)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...solutions.chapter08 import smoothed_cross_entropy
 from ..common import number, unlike
-from ..core import exercise
+from ..core import Expectations, exercise
 from .shared import expect_number, first_match
 
 
@@ -20,7 +22,7 @@ class _Smoothing(TorchFunctionMode):
 
     used = False
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
         if func is F.cross_entropy:
             self.used = self.used or bool(given.get("label_smoothing", 0))
@@ -34,7 +36,7 @@ class _Smoothing(TorchFunctionMode):
     difficulty=3, importance=3, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter08:smoothed_cross_entropy",
 )
-def check_smoothed_cross_entropy(loss_of, expect):
+def check_smoothed_cross_entropy(loss_of: Any, expect: Expectations) -> None:
     """Values and gradients for several shares and numbers of classes, and very large scores."""
     for classes, smoothing in ((10, 0.1), (3, 0.3), (10, 0.0), (4, None)):
         arguments = () if smoothing is None else (smoothing,)
@@ -86,7 +88,7 @@ def check_smoothed_cross_entropy(loss_of, expect):
             "wrong-sign": "Log-probabilities are negative; the loss is minus their mean.",
             "softmax-missing": "Turn the scores into log-probabilities with F.log_softmax first.",
         }
-        value = number(mine)
+        value = cast(float, number(mine))
         seen, wanted = unlike(value, right)
         if not arguments and not expect(
             math.isclose(value, right, rel_tol=1e-6), "wrong-default",
@@ -109,16 +111,16 @@ def check_smoothed_cross_entropy(loss_of, expect):
         hint="Stay with tensors; .item() and .detach() cut the loss off.",
     ):
         return
-    (mine,) = torch.autograd.grad(loss, scores, allow_unused=True)
-    right = torch.autograd.grad(smoothed_cross_entropy(scores, labels, 0.1), scores)[0]
+    (slope,) = torch.autograd.grad(loss, scores, allow_unused=True)
+    (due,) = torch.autograd.grad(smoothed_cross_entropy(scores, labels, 0.1), scores)
     if not expect(
-        mine is not None, "no-gradient", "The loss does not depend on the scores any more.",
+        slope is not None, "no-gradient", "The loss does not depend on the scores any more.",
         hint="Stay with tensors; .item() and .detach() cut the loss off.",
     ):
         return
     expect(
-        torch.allclose(mine, right, atol=1e-9), "wrong-gradient",
-        f"The gradient is off by up to {(mine - right).abs().max().item():.2g}.",
+        torch.allclose(slope, due, atol=1e-9), "wrong-gradient",
+        f"The gradient is off by up to {(slope - due).abs().max().item():.2g}.",
         hint="No part of the loss may be detached.",
     )
     scores, labels = torch.tensor([[200.0, 0.0, -200.0], [-700.0, 0.0, 400.0]]), torch.tensor([1, 0])
@@ -126,7 +128,7 @@ def check_smoothed_cross_entropy(loss_of, expect):
     name = "For scores of 200, 0, -200 and of -700, 0, 400"
     if not expect_number(expect, large, f"{name} the function", "Average over the images at the end."):
         return
-    large = number(large)
+    large = cast(float, number(large))
     if expect(
         math.isfinite(large), "overflow", f"{name} the loss is {large}.",
         hint="F.log_softmax is safe where log(softmax(...)) takes the logarithm of zero.",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..common import number, unlike
-from ..core import exercise
+from ..core import Expectations, exercise
 from .shared import expect_number
 
 
@@ -20,7 +22,10 @@ def _small_network() -> nn.Module:
     ).double()
 
 
-def _reference_step(model, optimizer, images, labels, *, accumulate=False, twice=False, reduction="mean"):
+def _reference_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, *,
+    accumulate: bool = False, twice: bool = False, reduction: str = "mean",
+) -> float:  # fmt: skip
     """One right step, or one with a known fault."""
     model.train()
     scores = model(images)
@@ -32,7 +37,10 @@ def _reference_step(model, optimizer, images, labels, *, accumulate=False, twice
     return loss.item()
 
 
-def _after(model: nn.Module, batches, *, stale=None, momentum=0.9, **fault) -> list[Tensor]:
+def _after(
+    model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], *, stale: Sequence[Tensor] | None = None,
+    momentum: float = 0.9, **fault: Any,
+) -> list[Tensor]:  # fmt: skip
     """Return the parameters after right or faulty steps from the model's present weights.
 
     ``stale`` holds gradients that lie in the parameters before the first step.
@@ -46,7 +54,7 @@ def _after(model: nn.Module, batches, *, stale=None, momentum=0.9, **fault) -> l
     return list(model.parameters())
 
 
-def _same(mine, theirs) -> bool:
+def _same(mine: Iterable[Tensor], theirs: Iterable[Tensor]) -> bool:
     return all(torch.allclose(a, b, atol=1e-10) for a, b in zip(mine, theirs, strict=True))
 
 
@@ -55,7 +63,7 @@ def _same(mine, theirs) -> bool:
     difficulty=2, importance=5, minutes=12, points=2,
     solution="resnet_tutorial.solutions.chapter08:train_step",
 )
-def check_train_step(step, expect):
+def check_train_step(step: Any, expect: Expectations) -> None:
     """Three steps with momentum, from old gradients, against the same three steps done right."""
     batches = [(torch.randn(6, 3, 4, 4).double(), torch.randint(5, (6,))) for _ in range(3)]
     start = _small_network()
@@ -75,7 +83,7 @@ def check_train_step(step, expect):
         hint="Return loss.item(), or loss.detach().",
     )
     if not expect(
-        not torch.equal(model[1].running_mean, start[1].running_mean), "eval-mode",
+        not torch.equal(model.get_buffer("1.running_mean"), start.get_buffer("1.running_mean")), "eval-mode",
         "Batch norm's statistics did not move: the network was in eval mode.",
         hint="Begin with model.train(); an evaluation before this step has left it in eval mode.",
     ):
@@ -99,7 +107,7 @@ def check_train_step(step, expect):
         _same(model.parameters(), _after(start, batches[:1])), code, seen, hint=hint,
     ):
         return
-    value = number(loss)
+    value = cast(float, number(loss))
     seen, wanted = unlike(value, expected)
     code, hint = "wrong-loss", "Return the same loss that was sent backwards."
     with torch.no_grad():
@@ -110,7 +118,7 @@ def check_train_step(step, expect):
         math.isclose(value, expected, rel_tol=1e-6), code,
         f"The loss returned is {seen}; that of the batch before the step is {wanted}.", hint=hint,
     )
-    runs = int(model[1].num_batches_tracked)
+    runs = int(model.get_buffer("1.num_batches_tracked"))
     if not expect(
         runs == 1, "runs-twice",
         f"One call ran the network {runs} times in training mode: each run moves batch norm's running statistics.",

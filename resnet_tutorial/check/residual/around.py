@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from resnet_tutorial.check.common import by
+from resnet_tutorial.check.core import Expectations
 
 from .plan import kernels_of, shapes_of
 from .watch import materialised
 
 
-def is_class(attempt, name: str, expect) -> bool:
+def is_class(attempt: Any, name: str, expect: Expectations) -> bool:
     """Refuse a block where its class is asked for."""
     what = "one block" if isinstance(attempt, nn.Module) else f"a {type(attempt).__name__}"
     return expect(
@@ -26,7 +28,7 @@ def is_class(attempt, name: str, expect) -> bool:
 
 def default_holds(
     call: str, make: Callable[[], nn.Module], explicit_call: str, explicit: Callable[[], nn.Module], channels: int,
-    expect,
+    expect: Expectations,
 ) -> bool:  # fmt: skip
     """Compare a block that was told nothing with one that was told the defaults."""
     ours, theirs = make(), explicit()
@@ -84,7 +86,8 @@ class _Given(nn.Module):
 
 
 def given_shortcut_holds(
-    name: str, Block: Callable[..., nn.Module], arguments: tuple[int, int], expect, expansion: int = 1, **options
+    name: str, Block: Callable[..., nn.Module], arguments: tuple[int, int], expect: Expectations,
+    expansion: int = 1, **options: Any,
 ) -> bool:  # fmt: skip
     """A shortcut that is handed in takes the place of identity and projection, and has no ReLU behind it."""
     in_channels, planes = arguments

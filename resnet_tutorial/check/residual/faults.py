@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from .plan import Layer, Plan
 from .program import ACTIVATIONS, Act, Bias, Conv, Detach, Norm, Pool, Program
@@ -65,8 +66,17 @@ def _everywhere(change: Callable[[tuple], tuple]) -> Edit:
     )
 
 
+def _behind(change: Callable[[tuple], tuple]) -> Edit:
+    """Change what stands behind the addition."""
+    return lambda program: replace(program, after=change(program.after))
+
+
 def _join(name: str) -> Edit:
     return lambda program: replace(program, join=name)
+
+
+def _shortcut_from(place: int) -> Edit:
+    return lambda program: replace(program, shortcut_from=place)
 
 
 def _after_layer(steps: tuple, layer: Layer, kind: type) -> int | None:
@@ -97,9 +107,9 @@ def _swapped(layer: Layer) -> Callable[[tuple], tuple]:
         norm, act = _after_layer(steps, layer, Norm), _after_layer(steps, layer, Act)
         if norm is None or act is None:
             return steps
-        steps = list(steps)
-        steps[norm], steps[act] = steps[act], steps[norm]
-        return tuple(steps)
+        moved = list(steps)
+        moved[norm], moved[act] = moved[act], moved[norm]
+        return tuple(moved)
 
     return change
 
@@ -210,7 +220,7 @@ def _at_the_shortcut(plan: Plan) -> Iterator[Fault]:
             "what is added to the branch's end is not x but a result from inside the branch: "
             "the name x (or identity) was given to something else on the way.",
             "Keep the input under a name of its own before the first convolution: identity = x.",
-            lambda program, place=place: replace(program, shortcut_from=place),
+            _shortcut_from(place),
         )  # fmt: skip
     if plan.projection is None:
         yield Fault(
@@ -236,8 +246,7 @@ def _at_the_shortcut(plan: Plan) -> Iterator[Fault]:
                 f"the projection takes the {word} of {{stride}} x {{stride}} pixels and strides nowhere. "
                 "(With the average this is ResNet-D, a later variant.)",
                 "Here the projection is a 1×1 convolution with the block's stride, and a batch norm.",
-                _in_shortcut(lambda steps, largest=largest: (
-                    Pool(plan.stride, largest), Conv(projection, 1), *steps[1:])),
+                _in_shortcut(_pooled_first(Pool(plan.stride, largest), projection)),
             )  # fmt: skip
 
 
@@ -278,7 +287,7 @@ def _between_the_layers(plan: Plan) -> Iterator[Fault]:
         yield Fault("wrong-activation", f"its activations are {name}, not ReLU.", hint, _everywhere(swap))
         yield Fault(
             "wrong-activation", f"the activation after the addition is {name}, not ReLU.", hint,
-            lambda program, swap=swap: replace(program, after=swap(program.after)),
+            _behind(swap),
         )  # fmt: skip
         yield Fault(
             "wrong-activation", f"inside the branch the activation is {name}, not ReLU.", hint, _in_branch(swap)
@@ -403,8 +412,7 @@ def _at_the_convolutions(plan: Plan) -> Iterator[Fault]:
                     f"the branch strides by {'max' if largest else 'average'} pooling "
                     f"{'before' if first else 'behind'} its {right.name}, not by the convolution itself.",
                     f"Give the stride to the {right.name}.",
-                    _in_branch(lambda steps, largest=largest, first=first: tuple(
-                        piece for step in steps for piece in _pooled(step, right, Pool(plan.stride, largest), first))),
+                    _in_branch(_strided_by(right, Pool(plan.stride, largest), first)),
                 )  # fmt: skip
     wide = [layer for layer in plan.branch if layer.size > 1]
     for mode, how in (
@@ -412,16 +420,20 @@ def _at_the_convolutions(plan: Plan) -> Iterator[Fault]:
         ("circular", "with the other side's values, not with zeros"),
         ("same", "as TensorFlow's \"same\" does, at stride 2 on one side only"),
     ):  # fmt: skip
-        for some in {tuple(wide): "", **{(layer,): f" of the {layer.name}" for layer in wide[:-1] and wide}}.items():
-            names = {layer.name for layer in some[0]}
+        borders: dict[tuple[Layer, ...], str] = {tuple(wide): ""}
+        for layer in wide[:-1] and wide:
+            borders[(layer,)] = f" of the {layer.name}"
+        for layers, where in borders.items():
+            names = {layer.name for layer in layers}
             yield Fault(
-                "wrong-padding", f"the border{some[1]} is padded {how}.",
+                "wrong-padding", f"the border{where} is padded {how}.",
                 "padding=1 and nothing else: zeros are nn.Conv2d's default.",
                 _in_branch(_each(lambda step, mode=mode, names=names: replace(step, padding_mode=mode)
                                  if isinstance(step, Conv) and step.layer.name in names else step)),
             )  # fmt: skip
-    for some in {tuple(wide), *((layer,) for layer in wide)}:
-        names = {layer.name for layer in some}
+    dilated: set[tuple[Layer, ...]] = {tuple(wide), *((layer,) for layer in wide)}
+    for layers in dilated:
+        names = {layer.name for layer in layers}
         yield Fault(
             "dilated", f"the {' and the '.join(sorted(names))} is dilated: its nine pixels are two apart.",
             "dilation=1 is the default, and padding=1 belongs to it.",
@@ -430,7 +442,17 @@ def _at_the_convolutions(plan: Plan) -> Iterator[Fault]:
         )  # fmt: skip
 
 
-def _pooled(step, layer: Layer, pool: Pool, first: bool) -> tuple:
+def _pooled_first(pool: Pool, projection: Layer) -> Callable[[tuple], tuple]:
+    """Put a pooling before the projection, which has no stride then."""
+    return lambda steps: (pool, Conv(projection, 1), *steps[1:])
+
+
+def _strided_by(layer: Layer, pool: Pool, first: bool) -> Callable[[tuple], tuple]:
+    """Let a pooling stride in the place of a layer's convolution."""
+    return lambda steps: tuple(piece for step in steps for piece in _pooled(step, layer, pool, first))
+
+
+def _pooled(step: Any, layer: Layer, pool: Pool, first: bool) -> tuple:
     if isinstance(step, Conv) and step.layer.name == layer.name:
         whole = replace(step, stride=1)
         return (pool, whole) if first else (whole, pool)

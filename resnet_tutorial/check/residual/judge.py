@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import torch
 
+from resnet_tutorial.check.core import Expectations
+
 from .first_call import runs
 from .look import Case, Look, Notes, Variant
 from .parameters import biases_hold, follows_no_other_plan, is_registered, kernels_hold, lacks_norms
@@ -22,7 +24,7 @@ from .values import computes
 
 
 def judge(
-    cases: Sequence[Case], expect, variants: Callable[[Plan], Iterator[Variant]] = lambda plan: iter(())
+    cases: Sequence[Case], expect: Expectations, variants: Callable[[Plan], Iterator[Variant]] = lambda plan: iter(())
 ) -> bool:
     """Look at a block in all cases and return whether everything holds.
 

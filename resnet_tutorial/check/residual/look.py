@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from resnet_tutorial.check.common import by
+from resnet_tutorial.check.core import Expectations
 
 from .faults import Fault
 from .plan import Plan, kernels_of, key, shapes_of
@@ -37,7 +39,7 @@ class Case:
 class Notes:
     """Records findings, a failing one only once over all cases."""
 
-    def __init__(self, expect) -> None:
+    def __init__(self, expect: Expectations) -> None:
         self.expect = expect
         self.said: set[str] = set()
         self.codes: list[str] = []
@@ -67,7 +69,7 @@ class Look:
         self.block = self.fresh()
         self.error: RuntimeError | None = None
         self.watch = Watch()
-        self.output: object = None
+        self.output: Any = None
         self.plans: list[Plan] = []
         self.shared = Values()
         if isinstance(self.block, nn.Module):

@@ -41,7 +41,8 @@ def follows_no_other_plan(look: Look) -> bool:
         shapes = Counter(shapes_of(look.block))
         for code, message, hint, plan in (*_other_projections(look.plan), *look.variants(look.plan)):
             mine, wanted = map(_kernels, inventory(look.block, plan))
-            grouped = code == "projection-grouped" and plan.projection.kernel not in shapes
+            kernel = plan.projection.kernel if plan.projection else None
+            grouped = code == "projection-grouped" and kernel not in shapes
             if mine == wanted and not grouped:
                 return look.say(False, code, message, hint)
     return True
@@ -49,7 +50,7 @@ def follows_no_other_plan(look: Look) -> bool:
 
 def stored_as(look: Look) -> list[Plan]:
     """Return the plan in each form in which the block may keep it, the likeliest first."""
-    alike = []
+    alike: list[tuple[bool, int, Plan]] = []
     for plan in look.plan.stored_in_parts():
         mine, wanted = inventory(look.block, plan)
         if _kernels(mine) == _kernels(wanted):

@@ -8,7 +8,7 @@ and name its parameters as it likes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -114,12 +114,12 @@ class Plan:
         ]
 
 
-def key(shape) -> tuple[int, ...]:
+def key(shape: Iterable[int]) -> tuple[int, ...]:
     """Return a shape without its ones: a 1x1 kernel and a matrix hold the same numbers."""
     return tuple(n for n in shape if n > 1)
 
 
-def kind(shape) -> tuple[int, ...]:
+def kind(shape: Iterable[int]) -> tuple[int, ...]:
     """Return what two shapes share that can hold the same kernel or vector.
 
     A matrix may be stored as (outputs, inputs) or the other way round.
@@ -128,7 +128,7 @@ def kind(shape) -> tuple[int, ...]:
     return tuple(sorted(short, reverse=True)) if len(short) == 2 else short
 
 
-def kernels_of(shapes) -> Counter:
+def kernels_of(shapes: Iterable[Iterable[int]]) -> Counter:
     """Count the shapes that belong to kernels, those of two axes or more."""
     return Counter(key(shape) for shape in shapes if len(key(shape)) > 1)
 

@@ -6,6 +6,7 @@ blocks that learners write instead.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -97,9 +98,8 @@ def _layer_norm(x: Tensor) -> Tensor:
     return F.group_norm(x, 1, eps=EPS)
 
 
-NORMS = {
-    "batch": None,
-    "running": None,  # batch norm that never leaves evaluation mode
+# Besides "batch", and "running": batch norm that never leaves evaluation mode.
+NORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "instance": lambda x: F.instance_norm(x, eps=EPS),
     "layer": _layer_norm,
     "group 2": lambda x: F.group_norm(x, 2, eps=EPS),
@@ -111,7 +111,7 @@ NORMS = {
     "channels": lambda x: F.layer_norm(x.movedim(1, -1), (x.shape[1],), eps=EPS).movedim(-1, 1),
 }
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "ReLU": F.relu,
     "ReLU6": F.relu6,
     "LeakyReLU": F.leaky_relu,

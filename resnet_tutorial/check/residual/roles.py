@@ -79,7 +79,7 @@ def trained(block: nn.Module) -> list[tuple[str, nn.Parameter]]:
 def inventory(block: nn.Module, plan: Plan) -> tuple[Counter, Counter]:
     """Count the parameters by shape: those that the block has, those that the plan asks for."""
     wanted = list(plan.roles().values())
-    mine = Counter()
+    mine: Counter[tuple[int, ...]] = Counter()
     for _, parameter in trained(block):
         found = fit(tuple(parameter.shape), wanted)
         mine[kind(found[0] if found else parameter.shape)] += 1

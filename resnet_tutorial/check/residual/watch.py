@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,7 @@ class Watch(TorchFunctionMode):
         self.joined = ""
         self._behind: dict[int, Tensor] = {}  # what a convolution has had a part in, kept alive
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
         if func in _RELUS and args and bool((args[0] >= 0).all()):
             self.idle_relus += 1
