@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,20 +20,20 @@ def _stranger(solution: Callable) -> Callable:
     """Return the solution with every tensor that it gives a little off."""
     if isinstance(solution, type) and issubclass(solution, nn.Module):
 
-        class Stranger(solution):
-            def forward(self, *args, **options):
+        class Stranger(solution):  # type: ignore[valid-type,misc]  # whichever class it is
+            def forward(self, *args: Any, **options: Any) -> Any:
                 return 0.83 * super().forward(*args, **options) + 0.01
 
         return Stranger
 
-    def stranger(*args, **options):
+    def stranger(*args: Any, **options: Any) -> Any:
         out = solution(*args, **options)
         return 0.83 * out if isinstance(out, Tensor | float) else out
 
     return stranger
 
 
-def _seconds(exercise, attempt: Callable, repeats: int) -> float:
+def _seconds(exercise: check.Exercise, attempt: Callable, repeats: int) -> float:
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -48,9 +49,9 @@ def measure(repeats: int) -> dict[str, float]:
         solution = exercise.load_solution()
         times["right"][name] = _seconds(exercise, solution, min(repeats, 3))
         times["wrong"][name] = _seconds(exercise, _stranger(solution), min(repeats, 3))
-    summary = {}
+    summary: dict[str, float] = {}
     for kind, seconds in times.items():
-        slowest = max(seconds, key=seconds.get)
+        slowest = max(seconds, key=seconds.__getitem__)
         median = statistics.median(seconds.values())
         print(f"  {kind}: median {median:.2f} s, slowest {seconds[slowest]:.2f} s ({slowest})")
         summary |= {f"{kind}, median": median, f"{kind}, slowest": seconds[slowest]}

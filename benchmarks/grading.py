@@ -67,7 +67,7 @@ def expected() -> dict[str, float]:
 
 def hand_in(folder: Path) -> dict[str, str]:
     """Write all submissions; return each student's kind."""
-    kinds = {}
+    kinds: dict[str, str] = {}
     for kind, count in CLASS.items():
         text = "This is no notebook." if kind == "no notebook" else nbformat.writes(submission(kind))
         for _ in range(count):
@@ -94,7 +94,8 @@ def measure(repeats: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         submissions, out = Path(name) / "submissions", Path(name) / "grades"
         kinds = hand_in(submissions)
-        seconds, known, again = 0.0, {}, 0
+        seconds, again = 0.0, 0
+        known: dict[Path, int] = {}
         for share in (*KILLED_AT, 1):
             began = time.monotonic()
             process = _start(submissions, out)

@@ -7,25 +7,26 @@ transforms, float32, the usual memory order, SGD.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from benchmarks.turns import in_turns
 from resnet_tutorial.data import ImageSet
 from resnet_tutorial.train import get_recipe
-from resnet_tutorial.train.augment import draw_epoch
+from resnet_tutorial.train.augment import Draws, draw_epoch
 from resnet_tutorial.train.loop import _train_step
 from resnet_tutorial.train.prepare import prepare
 from resnet_tutorial.zoo import build_model
 
 # Network, its options, and how many batches of 128 make one turn.
-NETWORKS = (("cifar_resnet20", {}, 40), ("resnet18", {"stem": "cifar"}, 6))
+NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (("cifar_resnet20", {}, 40), ("resnet18", {"stem": "cifar"}, 6))
 BATCH, WORKERS = 128, 2
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -51,7 +52,7 @@ class PilImages(Dataset):
     def __len__(self) -> int:
         return len(self.data.train_labels)
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image = Image.fromarray(self.data.train_images[index])
         return self.transform(image), int(self.data.train_labels[index])
 
@@ -78,19 +79,21 @@ def plain(model: nn.Module, data: ImageSet, device: torch.device, steps: int) ->
 
 
 def engine(model: nn.Module, data: ImageSet, device: torch.device, steps: int, *,
-           precision: str = "auto", compile: bool = True) -> Callable[[], None]:
+           precision: str = "auto", compile: str | bool = "auto") -> Callable[[], None]:
     """Return a function that trains for `steps` batches, as `fit` does."""
     recipe = get_recipe("fast").but(early_share=0.0, holdout=0.0, epochs=1000)
     run = prepare(model, data, recipe, seed=0, device=device, curve_on="none",
                   precision=precision, compile=compile)
     per_epoch = run.steps_per_epoch
+    draws: Draws | None = None
 
     def turn() -> None:
+        nonlocal draws
         for _ in range(steps):
             epoch, index = divmod(run.step, per_epoch)
-            if index == 0 or not hasattr(turn, "draws"):
-                turn.draws = draw_epoch(len(data.train_labels), recipe, 0, epoch, device=device)
-            _train_step(run, turn.draws.batch(index * BATCH, (index + 1) * BATCH))
+            if index == 0 or draws is None:
+                draws = draw_epoch(len(data.train_labels), recipe, 0, epoch, device=device)
+            _train_step(run, draws.batch(index * BATCH, (index + 1) * BATCH))
         run.sums.loss.item()
 
     return turn

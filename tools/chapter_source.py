@@ -147,7 +147,8 @@ def read_chapter(path: Path, text: str | None = None) -> Chapter:
     if text is None:
         text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
-    front, start = {}, 0
+    front: dict[str, Any] = {}
+    start = 0
     if lines and lines[0].strip() == "---":
         end = next((i for i in range(1, len(lines)) if lines[i].strip() == "---"), None)
         if end is None:
@@ -378,13 +379,13 @@ def _stub(
     if _is_docstring(body[0]):
         docstring = body.pop(0)
         lines += module.lines[docstring.lineno - 1 : docstring.end_lineno]
-        position = docstring.end_lineno
+        position = _end(docstring)
 
     if not isinstance(node, ast.ClassDef):
         indent = " " * (node.col_offset + 4)
         if node.name == "__init__" and body and _is_super_init(body[0]):
             lines += module.lines[body[0].lineno - 1 : body[0].end_lineno]
-            position = body[0].end_lineno
+            position = _end(body[0])
         if marked:
             answer = module.lines[position : node.end_lineno]
             return [*lines, f"{indent}### BEGIN SOLUTION", *answer, f"{indent}### END SOLUTION"]
@@ -405,7 +406,7 @@ def _stub(
                 + _decorators(module, statement)
                 + module.lines[statement.lineno - 1 : statement.end_lineno]
             )
-        position = statement.end_lineno
+        position = _end(statement)
     return lines
 
 
@@ -421,6 +422,12 @@ def _header(module: Module, node: Definition) -> list[str]:
                 lines[-1] = lines[-1][: token.end[1] + node.col_offset]
                 return lines
     raise AssertionError("a definition without a colon does not parse")
+
+
+def _end(statement: ast.stmt) -> int:
+    """The statement's last line, which a parsed one always knows."""
+    assert statement.end_lineno is not None
+    return statement.end_lineno
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

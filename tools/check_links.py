@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 from chapter_source import outside_fences
 
@@ -94,7 +95,7 @@ def ask(address: str, timeout: float = 20.0, tries: int = 3, pause: float = 5.0)
     return "dead", reason
 
 
-def check(addresses: Iterable[str], **options: float) -> Iterator[tuple[str, str, str]]:
+def check(addresses: Iterable[str], **options: Any) -> Iterator[tuple[str, str, str]]:
     """Yield `(address, state, reason)`; hosts are asked side by side, and each one question at a time."""
     hosts: dict[str, list[str]] = defaultdict(list)
     for address in sorted(addresses):

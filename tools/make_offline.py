@@ -81,6 +81,8 @@ def searchable(files: dict[str, bytes]) -> dict[str, bytes]:
     if page.count(SEARCH_TOOLS) != 1:
         raise NotReadable("search.html does not load searchtools.js as it used to: the search would quote nothing.")
     index = re.search(r'"?docnames"?:\s*(\[[^\]]*\])', files["searchindex.js"].decode("utf-8"))
+    if index is None:
+        raise NotReadable("searchindex.js does not name its pages as it used to: the search would quote nothing.")
     pages = {f"{name}.html": quotable(files[f"{name}.html"].decode("utf-8")) for name in json.loads(index[1])}
     texts = FETCH.format(pages=json.dumps(pages, ensure_ascii=False, separators=(",", ":")))
     page = page.replace(SEARCH_TOOLS, f'<script src="{SEARCH_TEXTS}"></script>\n    {SEARCH_TOOLS}')

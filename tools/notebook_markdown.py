@@ -168,8 +168,9 @@ class Converter:
                 flush(index)
                 end = index
                 if text.strip() == "$$" or "$$" not in text.strip()[2:]:
-                    end = next((i for i in range(index + 1, len(lines)) if "$$" in lines[i]), None)
-                    if end is None:
+                    closing = (i for i in range(index + 1, len(lines)) if "$$" in lines[i])
+                    end = next(closing, -1)
+                    if end < 0:
                         raise self.error(line + index, "the formula is not closed")
                 out += self._display(lines[index : end + 1])
                 index = end + 1

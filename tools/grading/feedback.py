@@ -54,7 +54,6 @@ def _notebook_body(executed: Path) -> str:
     if not executed.exists():
         return ""
     exporter = HTMLExporter(template_name="basic")
-    exporter.allow_errors = True
     body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4))
     return f"<h2>Your notebook</h2>\n{body}"
 

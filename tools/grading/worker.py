@@ -148,7 +148,8 @@ def _make_shell():
                    "RESNET_TUTORIAL_PROGRESS": "none", "RESNET_TUTORIAL_DOWNLOAD": "never"}  # fmt: skip
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance(history_length=0)
-    shell.history_manager.enabled = False
+    if shell.history_manager is not None:
+        shell.history_manager.enabled = False
     return shell, _Checks()
 
 
