@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from benchmarks.turns import in_turns
+from resnet_tutorial.train.memory import keep_freed_memory
 from resnet_tutorial.zoo import build_model
 
 NETWORKS = ("resnet50", "resnext50_32x4d")
@@ -30,6 +31,9 @@ def both(model: nn.Module, x: Tensor) -> None:
 def measure(repeats: int) -> dict[str, float]:
     """Print and return the ratios of our time to torchvision's."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Without this a processor's time depends on which freed block the C library happens to give back to the system:
+    # two copies of one network differ by a tenth.
+    keep_freed_memory()
     x = torch.randn(BATCH, 3, SIZE, SIZE, device=device)
     results = {}
     for name in NETWORKS:

@@ -138,7 +138,8 @@ def test_what_was_changed_is_named():
     shortcut, augmentation, muon = RunViewer(*names).runs
     assert shortcut["network"] == "cifar_resnet8, shortcut=C" and shortcut["recipe"] == "fast"
     assert set(augmentation["recipe"].split(", ")) == {"fast", "pad=0", "flip=False", "early_share=0"}
-    assert muon["recipe"] == "muon" and muon["network"] == "cifar_resnet8"
+    assert set(muon["recipe"].split(", ")) == {"muon", "batch_size=128", "pad=4", "label_smoothing=0"}
+    assert muon["network"] == "cifar_resnet8"
 
 
 def test_only_runs_that_differ_in_nothing_but_the_seed_are_a_family():
