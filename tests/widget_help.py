@@ -70,9 +70,9 @@ def settle(page) -> None:
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-def violations(page) -> list[str]:
-    """Return what axe-core finds wrong in the widgets, one line each."""
-    found = Axe().run(page, context=".rw")
+def violations(page, inside: str | None = ".rw") -> list[str]:
+    """Return what axe-core finds wrong in the widgets, or on the whole page (``None``), one line each."""
+    found = Axe().run(page, context=inside)
     return [f"{v['id']}: {node['html'][:120]}" for v in found.response["violations"] for node in v["nodes"]]
 
 
