@@ -4,9 +4,9 @@
     make offline                    # builds the book first
     python tools/make_offline.py    # zips _build/html as it is
 
-A browser that opens a page from a folder runs no modules and fetches no files. The book's scripts are classic ones
-(see book/_ext/page_widgets.py); only the search fetches: the pages that it has found, to quote from them. Here their
-text lies beside it, in a script.
+A browser that opens a page from a folder runs no modules, fetches no files and loads no font ahead of its style sheet.
+The book's scripts are classic ones (see book/_ext/page_widgets.py); only the search fetches: the pages that it has
+found, to quote from them. Here their text lies beside it, in a script.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from bs4 import BeautifulSoup
 from repository import ROOT, repository
 
 HTML = ROOT / "_build" / "html"
-# Of no use to a reader: what other books would link by, maps of minified scripts, templates, the theme's translations.
-LEFT_OUT = re.compile(r"(^|/)(\.|objects\.inv$|_static/locales/|_static/[\w-]*webpack-macros\.html$)|\.map$")
+# Of no use to a reader: what other books would link by, templates, the theme's translations, maps of minified scripts,
+# fonts for browsers that know no woff2.
+LEFT_OUT = re.compile(r"(^|/)(\.|objects\.inv$|_static/locales/|_static/[\w-]*webpack-macros\.html$)|\.(map|ttf)$")
+FONT_AHEAD = re.compile(r"""\s*<link rel="preload" as="font"[^>]*>""")
 # What a page would load that a folder cannot give.
 FOREIGN = re.compile(
     r"""<script[^>]*type=["']module|<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//"""
@@ -38,7 +40,7 @@ FETCH = """\
 // The text of each page, for the search to quote from: a page opened from a folder may not fetch another.
 (() => {{
   const pages = {pages};
-  globalThis.fetch = async (address) => ({{ text: async () => pages[address] ?? "" }});
+  globalThis.fetch = async (address) => ({{ text: async () => pages[address.replace(/^[.]\\//, "")] ?? "" }});
 }})();
 """
 
@@ -64,10 +66,11 @@ def edition(html: Path) -> dict[str, bytes]:
         raise NotReadable(f"There is no book in {html}: run 'make book' first, or 'make offline', which does both.")
     paths = {path.relative_to(html).as_posix(): path for path in sorted(html.rglob("*")) if path.is_file()}
     files = {name: path.read_bytes() for name, path in paths.items() if not LEFT_OUT.search(name)}
-    for name, content in files.items():
-        found = FOREIGN.search(content.decode("utf-8")) if name.endswith(".html") else None
-        if found:
+    for name in (name for name in files if name.endswith(".html")):
+        page = FONT_AHEAD.sub("", files[name].decode("utf-8"))
+        if found := FOREIGN.search(page):
             raise NotReadable(f"{name} has '{found[0]}', which a page opened from a folder cannot load.")
+        files[name] = page.encode()
     files |= searchable(files)
     files["README.txt"] = readme().encode()
     for name in ("LICENSE", "LICENSE-TEXT.md"):
