@@ -49,7 +49,7 @@ def test_every_exercise_that_is_named_exists():
 
 
 def test_every_exercise_shows_one_goal_of_its_own_chapter():
-    goals = re.split(r"^\*\*(\d+)\. ", section("What learners can do afterwards"), flags=re.M)[1:]
+    goals = re.split(r"^### Chapter (\d+): ", section("What learners can do afterwards"), flags=re.M)[1:]
     assert {int(chapter) for chapter in goals[::2]} == CHAPTERS
     for chapter, text in zip(goals[::2], goals[1::2], strict=True):
         own = [number for number in MINUTES if number.split(".")[0] == chapter]
@@ -78,8 +78,8 @@ def own_minutes(what: str) -> int:
 
 
 PLANS = [
-    *re.findall(r"^\*\*(Week \d): .*?\*\*\n(.*?)(?=^\*\*|\Z)", section("Four weeks"), re.M | re.S),
-    *re.findall(r"^\*\*(\d+:\d\d to \d+:\d\d)\*\*\n(.*?)(?=^\*\*|\Z)", section("One day"), re.M | re.S),
+    *re.findall(r"^#### (Week \d): .*?\n(.*?)(?=^#|\Z)", section("Four weeks"), re.M | re.S),
+    *re.findall(r"^#### (\d+:\d\d to \d+:\d\d)\n(.*?)(?=^#|\Z)", section("One day"), re.M | re.S),
 ]
 
 
@@ -103,7 +103,7 @@ def test_every_meeting_and_every_part_of_the_day_has_its_length():
 
 @pytest.mark.parametrize("week", ["1", "2", "3", "4"])
 def test_a_week_has_all_of_its_chapters_once(week):
-    pattern = rf"^\*\*Week {week}: chapters (.+?)\*\*\n(.*?)(?=^\*\*|\Z)"
+    pattern = rf"^#### Week {week}: chapters (.+?)\n(.*?)(?=^#|\Z)"
     title, plan = re.search(pattern, section("Four weeks"), re.M | re.S).groups()
     chapters = set(map(int, re.findall(r"\d+", title)))
     texts = Counter(int(each) for each in re.findall(r"^- Chapter (\d+), text", plan, re.M))
