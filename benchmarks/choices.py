@@ -14,12 +14,13 @@ WITHOUT = {
     "keeping freed memory": "prepare.keep_freed_memory = lambda: False",
     "channels_last": "loop.crop_and_flip, late = contiguous, torch.contiguous_format",
     "one look-up for all crops": "loop.crop_and_flip = one_at_a_time",
+    "a fused optimiser": "torch.optim.SGD = unfused",
 }
 SCRIPT = """
 import sys, torch
 from benchmarks.plain_loop import build_model, engine, some_images
 from benchmarks.turns import seconds
-from benchmarks.choices import contiguous, one_at_a_time
+from benchmarks.choices import contiguous, one_at_a_time, unfused
 from resnet_tutorial.train import loop, prepare
 options, late = {{}}, torch.channels_last
 {change}
@@ -47,6 +48,13 @@ def contiguous(pixels, draws, padding):
     from resnet_tutorial.train.augment import crop_and_flip
 
     return crop_and_flip(pixels, draws, padding).contiguous()
+
+
+def unfused(parameters, **options):
+    """Return PyTorch's SGD with a loop over the parameters in place of its fused step."""
+    from torch.optim.sgd import SGD
+
+    return SGD(parameters, **{**options, "fused": False, "foreach": False})
 
 
 def measure(repeats: int) -> dict[str, float]:

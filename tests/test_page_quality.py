@@ -68,3 +68,11 @@ def test_a_chapter_without_its_figures_weighs_at_most_500_kb(html, document):
     weights = {file.name: min(file.stat().st_size, len(gzip.compress(file.read_bytes()))) for file in files}
     total = len(gzip.compress(without.encode())) + sum(weights.values())
     assert total <= 500_000, sorted(weights.items(), key=lambda item: -item[1])
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_a_page_says_what_it_is_about(html, document):
+    text = (html / f"{document}.html").read_text(encoding="utf-8")
+    (description,) = re.findall(r'<meta name="description" content="([^"]*)"', text)
+    assert 30 < len(description) <= 200
+    assert "<" not in description and not description.startswith("Time:")
