@@ -82,12 +82,15 @@ def put_colons_back(app: Sphinx, what: str, name: str, obj: object, options: Any
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
-def sign_widget(
+def sign(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str, str | None] | None:
-    """`autodoc-process-signature`: a widget takes its traits, which traitlets itself hides behind `*args, **kwargs`."""
+    """`autodoc-process-signature`: what a dataclass makes anew is `...`, and a widget takes its traits.
+
+    Sphinx reads a signature as Python, which `<factory>` is not; traitlets hides the traits behind `*args, **kwargs`.
+    """
     if what != "class" or not issubclass(obj, HasTraits):
-        return None
+        return (signature.replace("<factory>", "..."), returns) if signature else None
     if "__init__" in vars(obj):
         return stringify_signature(inspect.signature(obj.__init__, bound_method=True), show_return_annotation=False,
                                    unqualified_typehints=True), None  # fmt: skip
@@ -107,7 +110,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", configure)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.connect("autodoc-process-docstring", put_colons_back, priority=600)
-    app.connect("autodoc-process-signature", sign_widget)
+    app.connect("autodoc-process-signature", sign)
     app.connect("missing-reference", resolve)
     app.connect("html-page-context", add_style)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
