@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """The project's commands, for Windows, macOS and Linux; the Makefile hands its own targets on to this file.
 
     py make.py book            on Windows

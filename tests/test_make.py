@@ -231,6 +231,22 @@ def test_windows_runs_a_tool_and_reads_files_as_utf8(monkeypatch, set_up):
     assert module.os.environ["PYTHONUTF8"] == "1"
 
 
+def test_a_browser_that_windows_installed_is_found_off_the_search_path(monkeypatch, tmp_path):
+    import browser
+
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("LOCALAPPDATA", "ProgramFiles(x86)"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ProgramFiles", str(tmp_path))
+    monkeypatch.setattr(browser, "APPLICATIONS", [path for path in browser.APPLICATIONS if path[0] != "/"])
+    assert browser.find() is None
+    chrome = tmp_path / "Google" / "Chrome" / "Application" / "chrome.exe"
+    chrome.parent.mkdir(parents=True)
+    chrome.touch()
+    assert Path(browser.find()) == chrome
+
+
 # --- settings ---
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# Where installers put a browser without telling the search path: on macOS, and on Windows, whose Edge is a Chromium too.
+APPLICATIONS = (
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "{ProgramFiles}/Google/Chrome/Application/chrome.exe",
+    "{LOCALAPPDATA}/Google/Chrome/Application/chrome.exe",
+    "{ProgramFiles(x86)}/Microsoft/Edge/Application/msedge.exe",
+)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 ADVICE = (
     "No Chromium was found: install one ('apt-get install chromium', 'brew install --cask chromium', "
@@ -17,11 +26,20 @@ ADVICE = (
 
 
 def find() -> str | None:
-    """The browser's path, from `CHROMIUM` or from the search path."""
+    """The browser's path: from `CHROMIUM`, from the search path, or from where its installer puts it."""
     chosen = os.environ.get("CHROMIUM")
     if chosen:
         return chosen if Path(chosen).exists() else shutil.which(chosen)
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    return found or next((path for path in map(_filled_in, APPLICATIONS) if path and Path(path).is_file()), None)
+
+
+def _filled_in(path: str) -> str:
+    """Return the path with the environment's folders in it, "" where one of them is not known."""
+    try:
+        return re.sub(r"\{(.+?)\}", lambda match: os.environ[match[1]], path)
+    except KeyError:
+        return ""
 
 
 @contextmanager
