@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-# Where installers put a browser without telling the search path: on macOS, and on Windows, whose Edge is a Chromium too.
+# Where installers put a browser without telling the search path, on macOS and Windows. Edge is a Chromium, too.
 APPLICATIONS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
