@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 MENDED = {
     '<div class="pst-scrollable-table-container">':
         '<div class="pst-scrollable-table-container" tabindex="0" role="group" aria-label="Table">',
-    ' role="doc-biblioentry"': "",
+    ' role="doc-biblioentry"': ' role="listitem"',
 }  # fmt: skip
 
 
