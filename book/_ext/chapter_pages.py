@@ -133,6 +133,14 @@ def sources_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def extensions_hash() -> str:
+    """A hash over these extensions: Sphinx writes all pages anew when it differs from the last build's."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def has_cifar10() -> bool:
     """Whether the pages will show real images: they do as soon as the file is there."""
     from resnet_tutorial.data.where import data_directory
@@ -167,6 +175,7 @@ def prepare_cache(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict:
     # Jupyter Book always sets this; the extension that reads it is left out, as it speaks to other hosts.
     app.add_config_value("comments_config", {}, "")
+    app.add_config_value("extensions_hash", extensions_hash(), "html")
     # It numbers what has been read and takes no part in the reading, but does not say so.
     if "sphinx_multitoc_numbering" in app.extensions:
         app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
