@@ -17,13 +17,16 @@ from torch import Tensor, nn
 from .shapes import bottleneck_width, require_sizes
 
 
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+def conv3x3(
+    in_channels: int, out_channels: int, stride: int = 1, groups: int = 1
+) -> nn.Conv2d:
     """Return a 3x3 convolution that keeps the size at stride 1 and halves it at stride 2.
 
     No bias: the batch normalisation that follows subtracts the mean, and any bias with it.
     """
     return nn.Conv2d(
-        in_channels, out_channels, kernel_size=3, stride=stride, padding=1, groups=groups, bias=False
+        in_channels, out_channels, kernel_size=3,
+        stride=stride, padding=1, groups=groups, bias=False,
     )
 
 
@@ -34,7 +37,9 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 def projection(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     """Return the projection shortcut (option B): a 1x1 convolution and its batch normalisation."""
-    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(
+        conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels)
+    )
 
 
 def needs_projection(in_channels: int, out_channels: int, stride: int) -> bool:

@@ -108,16 +108,30 @@ def test_a_ticked_chapter_is_remembered_and_can_be_forgotten(page):
     page.reload()
     assert page.get_by_label("I have worked through this chapter").is_checked()
     assert page.locator(".bd-sidebar-primary a.book-done").count() == 1
-    page.goto(page.url.replace("01_why_depth_fails", "02_convolution_shapes"))
-    page.goto(page.url.replace("02_convolution_shapes", "intro"))
+    page.goto(page.url.replace("01_why_depth_fails", "04_bottleneck"))  # a glance
+    page.goto(page.url.replace("04_bottleneck", "intro"))
     box = page.locator('[data-progress="all"]')
     assert "1 of 12 chapters done" in box.inner_text()
     assert "Go on: 2. The shape of a convolution" in box.inner_text()
     states = page.locator(".chapter-card-state").all_inner_texts()
-    assert states[:3] == ["✓ done", "begun", ""]
-    page.get_by_role("button", name="Forget it").click()
+    assert states == ["✓ done", *[""] * 11]
+    button = page.get_by_role("button", name="Forget my ticks")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    button.click()
+    assert box.is_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    button.click()
     assert not box.is_visible()
     assert page.locator("a.book-done").count() == 0
+
+
+@pytest.mark.book
+def test_a_chapter_that_is_read_for_a_while_counts_as_begun(page):
+    page.clock.install()
+    page.goto(page.url.replace("intro", "03_residual_block"))
+    page.clock.fast_forward(31_000)
+    page.goto(page.url.replace("03_residual_block", "intro"))
+    assert "Go on: 3. The residual block" in page.locator('[data-progress="all"]').inner_text()
 
 
 @pytest.mark.book

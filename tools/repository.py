@@ -82,7 +82,7 @@ def move(address: str, root: Path = ROOT) -> list[str]:
     for name in ("CITATION.cff", "README.md", "_config.yml"):
         before = (root / name).read_text(encoding="utf-8")
         after = before.replace(old.url, new.url)
-        for service in (Repository.colab, Repository.binder):
+        for service in (Repository.colab, Repository.binder, Repository.site):
             after = after.replace(service(old, ""), service(new, ""))
         if after != before:
             (root / name).write_text(after, encoding="utf-8")

@@ -38,6 +38,15 @@ def hours(minutes: int) -> str:
     return " ".join([f"{whole} h"] * (whole > 0) + [f"{rest} min"] * (rest > 0))
 
 
+def typeset(text: str) -> str:
+    """Return a text as the pages have it: curly apostrophes, and names such as ResNet-50 in one piece.
+
+    >>> typeset("torchvision's ResNet-50")
+    'torchvision’s ResNet\u201150'
+    """
+    return re.sub(r"(Res\w+)-(\d)", "\\1\u2011\\2", escape(text.replace("'", "’")))
+
+
 def read_chapter(path: Path) -> tuple[int, str, int]:
     """Return a chapter's number, title and minutes.
 
@@ -69,8 +78,8 @@ def card(name: str, builds: str, folder: Path) -> str:
     colour = f' style="--part: var(--{COLOURS[number]})"' if number in COLOURS else ""
     return (
         f'<li><a class="chapter-card" href="{name}.html" data-chapter="{name}"{colour}>'
-        f'<span class="chapter-card-title">{number}. {escape(title)}</span>'
-        f'<span class="chapter-card-builds">{escape(builds)}</span>'
+        f'<span class="chapter-card-title">{number}. {typeset(title)}</span>'
+        f'<span class="chapter-card-builds">{typeset(builds)}</span>'
         f'<span class="chapter-card-facts">{spans}<span class="chapter-card-state"></span></span></a></li>'
     )
 
@@ -95,16 +104,9 @@ class ChapterCards(SphinxDirective):
 
 
 # What book/_static/progress.js brings to life; without scripts it stays hidden.
-OVERALL = (
-    '<div class="book-progress" data-progress="all" role="group" aria-label="Your progress" hidden><strong></strong>'
-    '<progress aria-label="chapters done"></progress><a></a><button type="button">Forget it</button>'
-    '<span class="book-progress-words">Kept in this browser alone.</span></div>'
-)
-MARK = (
-    '<div class="book-progress" data-progress="chapter" hidden><label><input type="checkbox"> '
-    'I have worked through this chapter</label>'
-    '<span class="book-progress-words">Kept in this browser alone, for the ticks on the home page.</span></div>'
-)
+# Empty, so that the search finds no words of a box in it.
+OVERALL = '<div class="book-progress" data-progress="all" role="group" aria-label="Your progress" hidden></div>'
+MARK = '<div class="book-progress" data-progress="chapter" hidden></div>'
 
 
 class BookProgress(SphinxDirective):

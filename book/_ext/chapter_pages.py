@@ -69,6 +69,9 @@ def metadata_html(entry) -> str:
     return "".join(f"<span>{part}</span>" for part in parts + [escape(text) for text in plain[2:]])
 
 
+WHOSE = "In the notebook this checks your answer; on this page it was given the book’s solution."
+
+
 def frame_exercises(app: Sphinx, doctree: nodes.document) -> None:
     """`doctree-read`: mark the sections that are exercises, so that the style can draw a card.
 
@@ -81,6 +84,10 @@ def frame_exercises(app: Sphinx, doctree: nodes.document) -> None:
         section["classes"].append("exercise")
         call = f"check.{line['exercise']}("
         ends = [i for i, child in enumerate(section.children) if _is_cell_with(child, call)]
+        if ends:
+            whose = nodes.paragraph("", WHOSE, classes=["exercise-whose"])
+            section.insert(ends[0], whose)
+            ends[0] += 1
         after = section.children[ends[0] + 1 :] if ends else []
         for child in after:
             section.remove(child)

@@ -54,6 +54,9 @@ def style() -> str:
         ".search-button-field > i { display: block; }",
         "div.admonition > .admonition-title::after { background: currentcolor; content: \"\" !important; "
         f"font: inherit; height: 1.1em; mask: {as_mask(NOTE)}; top: 0.65em; width: 1.1em; }}",
+        # Beside the field, and not on what is typed there.
+        ".bd-search .fa-solid.fa-magnifying-glass { position: static; }",
+        "div#searchbox p.highlight-link a::before { content: none; }",
         ":is(.nav-external, a.reference.external)::after, a.reference.download::before { content: none !important; }",
     ]
     return "\n".join([*rules, ""])

@@ -42,7 +42,10 @@
     all.hidden = !cards.some((card) => kept[card.dataset.chapter]);
     all.querySelector("strong").textContent = `${done} of ${cards.length} chapters done`;
     Object.assign(all.querySelector("progress"), { max: cards.length, value: done });
-    const next = cards.find((card) => kept[card.dataset.chapter] === "begun") ?? cards.find((card) => !kept[card.dataset.chapter]);
+    // The chapter after the last one that was ticked, or else the first that was opened.
+    const open = (card) => kept[card.dataset.chapter] !== "done";
+    const last = cards.findLastIndex((card) => !open(card));
+    const next = last < 0 ? cards.find((card) => kept[card.dataset.chapter]) : cards.slice(last).find(open) ?? cards.find(open);
     const link = all.querySelector("a");
     link.hidden = !next;
     if (next) {
@@ -52,7 +55,11 @@
   };
 
   if (all) {
+    all.innerHTML = `<strong></strong><progress aria-label="chapters done"></progress><a></a>
+      <button type="button">Forget my ticks</button>
+      <span class="book-progress-words">Kept in this browser alone.</span>`;
     all.querySelector("button").addEventListener("click", () => {
+      if (!confirm("Forget which chapters you have ticked? This cannot be undone.")) return;
       write({});
       showAll({});
       showList({});
@@ -63,10 +70,13 @@
     });
   }
   if (mark) {
+    mark.innerHTML = `<label><input type="checkbox"> I have worked through this chapter</label>
+      <span class="book-progress-words">Kept in this browser alone, for the ticks on the home page.</span>`;
     const here = name(location.pathname);
     const kept = read();
-    kept[here] ??= "begun";
     if (write(kept)) {
+      // A glance is no beginning: a chapter counts as begun after half a minute.
+      setTimeout(() => read()[here] || write({ ...read(), [here]: "begun" }), 30_000);
       const box = mark.querySelector("input");
       box.checked = kept[here] === "done";
       mark.hidden = false;

@@ -139,7 +139,8 @@ class Progress:
 
     Attributes:
         chapters: one entry for each chapter that has exercises.
-        next: the first exercise that is not passed, as "4.2, Write the Bottleneck"; "" at the end.
+        next: the first open exercise behind the last that is passed, or else of all, as
+            "4.2, Write the Bottleneck"; "" at the end.
         remarks: where the file lies, how to keep it, and which files could not be used.
     """
 
@@ -196,7 +197,8 @@ def progress() -> Progress:
 
     record, complaints = load()
     chapters: dict[int, Chapter] = {}
-    first = ""
+    first = ""  # the exercise to do next: the first open one behind the last that is passed, or else of all
+    again = ""
     for name, exercise in catalog().items():
         c = chapters.setdefault(exercise.chapter, Chapter(exercise.chapter, 0, 0, 0, 0))
         done = name in record.passed
@@ -204,8 +206,12 @@ def progress() -> Progress:
         c.points += exercise.points
         c.done += done
         c.earned += exercise.points * done
-        if not done and not first:
+        if done:
+            first = ""
+        elif not first:
             first = f"{exercise.chapter}.{exercise.number}, {exercise.title}"
+            again = again or first
+    first = first or again
     return Progress(list(chapters.values()), first, [*complaints, *_how_to_keep()])
 
 
