@@ -1,6 +1,7 @@
 """Pages that show their text before their scripts have come.
 
-The theme loads some ten scripts one after another in each page's head, and the browser shows nothing until all have run.
+The theme loads some ten scripts one after another in each page's head, and the browser shows nothing until all of
+them have run.
 Here they are deferred, which keeps their order; the smallest one, on which the scripts within the page depend, is
 written into the page.
 """

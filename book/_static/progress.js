@@ -55,7 +55,7 @@
   };
 
   if (all) {
-    all.innerHTML = `<strong></strong><progress aria-label="chapters done"></progress><a></a>
+    all.innerHTML = `<strong></strong><progress aria-label="chapters done"></progress><a href="01_why_depth_fails.html"></a>
       <button type="button">Forget my ticks</button>
       <span class="book-progress-words">Kept in this browser alone.</span>`;
     all.querySelector("button").addEventListener("click", () => {
