@@ -42,9 +42,9 @@ def typeset(text: str) -> str:
     """Return a text as the pages have it: curly apostrophes, and names such as ResNet-50 in one piece.
 
     >>> typeset("torchvision's ResNet-50")
-    'torchvision’s ResNet\u201150'
+    'torchvision’s <span class="text-nowrap">ResNet-50</span>'
     """
-    return re.sub(r"(Res\w+)-(\d)", "\\1\u2011\\2", escape(text.replace("'", "’")))
+    return re.sub(r"\b(Res\w+-\d+)", r'<span class="text-nowrap">\1</span>', escape(text.replace("'", "’")))
 
 
 def read_chapter(path: Path) -> tuple[int, str, int]:

@@ -47,7 +47,12 @@ def style() -> str:
     """Return the rules: a line under the name, in the colour of the layer's boxes."""
     from resnet_tutorial.figures.palette import FILL
 
-    rules = [f".layer-{kind} {{ text-decoration-color: {FILL[kind]}; }}" for kind in KINDS]
+    # A line is thinner than a box: on white it has to be darker to be seen, on black quieter not to shine.
+    rules = [
+        f'html[data-theme="{look}"] .layer-{kind} {{ text-decoration-color: '
+        f"color-mix(in srgb, {FILL[kind]} {share}%, {ground}); }}"
+        for look, share, ground in (("light", 80, "#000"), ("dark", 65, "#15191e")) for kind in KINDS
+    ]
     every = ", ".join(f".layer-{kind}" for kind in KINDS)
     line = "text-decoration: underline 0.16em; text-decoration-skip-ink: none; text-underline-offset: 0.22em;"
     return "\n".join([f":is({every}) {{ {line} }}", *rules, ""])

@@ -3,11 +3,13 @@
 The theme loads some ten scripts one after another in each page's head, and the browser shows nothing until all of
 them have run.
 Here they are deferred, which keeps their order; the smallest one, on which the scripts within the page depend, is
-written into the page.
+written into the page. And its dozen style sheets become one.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -16,6 +18,44 @@ from sphinx.application import Sphinx
 _OPTIONS = re.compile(r'<script src="[^"]*_static/documentation_options\.js[^"]*"></script>')
 _BLOCKING = re.compile(r'<script (?![^>]*\b(?:defer|async)\b)([^>]*\bsrc="[^"]*_static/[^"]*"[^>]*)>')
 _AHEAD = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')
+_SHEET = re.compile(r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*_static/[^"?]*\.css)[^"]*"[^>]*>\n?')
+_IMPORT = re.compile(r"""@import\s+["']([^"']+)["']\s*;""")
+_ADDRESS = re.compile(r"""url\(\s*(["']?)(?!data:|#|/|https?:)([^"')]+)\1\s*\)""")
+
+
+def flat(sheet: Path, static: Path) -> str:
+    """Return a sheet with those that it imports in place, and with addresses that count from `static`."""
+    text = sheet.read_text(encoding="utf-8").replace('@charset "UTF-8";', "")
+    moved = os.path.relpath(sheet.parent, static)
+    text = _ADDRESS.sub(lambda m: f'url("{os.path.normpath(f"{moved}/{m[2]}")}")', text)
+    return _IMPORT.sub(lambda m: flat((sheet.parent / m[1]).resolve(), static), text)
+
+
+def bundle(sheets: list[Path], static: Path) -> str:
+    """Write the sheets one after another into one file of `static`; return its name."""
+    whole = "\n".join(flat(sheet, static) for sheet in sheets)
+    name = f"all-{hashlib.sha256(whole.encode()).hexdigest()[:10]}.css"
+    if not (static / name).exists():
+        (static / name).write_text(whole, encoding="utf-8")
+    return name
+
+
+def with_one_sheet(page: str, path: Path, static: Path) -> str:
+    """Return a page with one style sheet in the place of its first."""
+    head, body, rest = page.partition("</head>")
+    names = _SHEET.findall(head)
+    if len(names) < 2:
+        return page
+    name = bundle([(path.parent / each).resolve() for each in names], static.resolve())
+    link = f'    <link rel="stylesheet" href="{os.path.relpath(static, path.parent)}/{name}">\n'
+    first = True
+
+    def once(_: re.Match[str]) -> str:
+        nonlocal first
+        first, keep = False, first
+        return link if keep else ""
+
+    return _SHEET.sub(once, head) + body + rest
 
 
 def lighter(page: str, options: str) -> str:
@@ -34,10 +74,11 @@ def lighten(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
     out = Path(app.outdir)
-    options = (out / "_static" / "documentation_options.js").read_text(encoding="utf-8").strip()
+    static = out / "_static"
+    options = (static / "documentation_options.js").read_text(encoding="utf-8").strip()
     for path in out.glob("book/*.html"):
         page = path.read_text(encoding="utf-8")
-        better = lighter(page, options)
+        better = with_one_sheet(lighter(page, options), path, static)
         if better != page:
             path.write_text(better, encoding="utf-8")
 

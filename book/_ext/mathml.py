@@ -18,6 +18,9 @@ DELIMITERS = {
     r"\lvert": "|", r"\rvert": "|", r"\lVert": "‖", r"\rVert": "‖",
 }  # fmt: skip
 
+# A function's name and its argument, which the converter sets without a gap.
+_FUNCTION = re.compile(r"(<mi>(?:log|cos|sin|exp)</mi>)(?=<(?:mi|mn|msub|msup)\b)")
+
 LOGGER = logging.getLogger(__name__)
 
 
@@ -29,6 +32,7 @@ def to_mathml(latex: str, display: bool, node: nodes.Node) -> str:
     try:
         markup = convert(source, display="block" if display else "inline")
         markup = re.sub(r">(\\[A-Za-z]+)<", lambda m: f">{DELIMITERS.get(m[1], m[1])}<", markup)
+        markup = _FUNCTION.sub(r'\1<mspace width="0.167em"/>', markup)
         fromstring(markup)
     except Exception as error:  # the converter raises a class of its own per fault
         LOGGER.warning("formula %r: %s %s", latex, type(error).__name__, error, location=node)
@@ -66,6 +70,8 @@ def number_formulas(app: Sphinx, doctree: nodes.document) -> None:
         return
     for count, node in enumerate(doctree.findall(nodes.math_block), 1):
         node["place"] = f"{int(chapter[1])}.{count}"
+        if node.get("label"):  # so that a reference in the text says the same number
+            app.env.get_domain("math").equations[node["label"]] = (app.env.docname, node["place"])
         node["ids"].insert(0, f"equation-{int(chapter[1])}-{count}")
 
 

@@ -144,6 +144,12 @@ def lettering(lines: tuple[str, ...], x: float, y: float, name: str, gap: float 
     return f'<text class="{name}">{rows}</text>'
 
 
+def tinted(sheet: Sheet, part: Part) -> str:
+    """Return a map in its part's colour; the image, which is no layer's output, is grey."""
+    drawn = sheet.draw()
+    return f'<g style="--part: var(--image)">{drawn}</g>' if sheet.height == 224 * PIXEL else drawn
+
+
 def draw_part(part: Part, over: str) -> str:
     """Return one part of the picture with its chip, a link."""
     top = part.sheets[-1].top[1]
@@ -154,7 +160,7 @@ def draw_part(part: Part, over: str) -> str:
         f'<rect class="map-reach" x="{left:.1f}" y="{CHIPS - 26}" width="{right - left:.1f}" '
         f'height="{LABELS - CHIPS + 74}"/>'
         f'<path class="map-leader" d="M{part.at:.1f} {CHIPS + 44}V{max(CHIPS + 46, top - 34):.1f}"/>'
-        f'{over}{"".join(sheet.draw() for sheet in part.sheets)}'
+        f'{over}{"".join(tinted(sheet, part) for sheet in part.sheets)}'
         f'<circle class="map-disc" cx="{part.at:.1f}" cy="{CHIPS - 8}" r="13"/>'
         f'<text class="map-number" x="{part.at:.1f}" y="{CHIPS - 3}">{part.number}</text>'
         f"{lettering(part.chip, part.at, CHIPS + 22, 'map-chip')}"

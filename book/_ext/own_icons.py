@@ -29,6 +29,7 @@ ICONS = {
     "download": '<path d="M12 3v12M5.5 9.5 12 16l6.5-6.5M4 21h16"/>',
     "xmark": '<path d="m5 5 14 14M19 5 5 19"/>',
 }
+WARNING = '<path d="M12 3 1.8 21h20.4z"/><path d="M12 10v5M12 18h.01"/>'
 NOTE = '<circle cx="12" cy="12" r="9.5"/><path d="M12 11v6M12 7h.01"/>'  # before the title of a box
 
 _LINES = re.compile(r"[ \t]*<(?:link|script)\b[^>]*fontawesome[^>]*>(?:</script>)?\n?")
@@ -49,11 +50,13 @@ def style() -> str:
     rules = [
         f":is({names}) {{ background: currentcolor; display: inline-block; flex: none; height: 1em; width: 1em; "
         "vertical-align: -0.125em; }",
-        ".fa-lg { font-size: 1.2em; }",
+        ".fa-lg { font-size: 1em; }",
         *(f".fa-{name} {{ mask: {as_mask(drawing)}; }}" for name, drawing in ICONS.items()),
         ".search-button-field > i { display: block; }",
         "div.admonition > .admonition-title::after { background: currentcolor; content: \"\" !important; "
         f"font: inherit; height: 1.1em; mask: {as_mask(NOTE)}; top: 0.65em; width: 1.1em; }}",
+        f"div.admonition:is(.warning, .important, .attention, .caution, .danger, .error) > .admonition-title::after "
+        f"{{ mask: {as_mask(WARNING)}; }}",
         # Beside the field, and not on what is typed there.
         ".bd-search .fa-solid.fa-magnifying-glass { position: static; }",
         "div#searchbox p.highlight-link a::before { content: none; }",
