@@ -102,6 +102,22 @@ def test_each_part_of_the_picture_leads_to_its_chapter(page):
 
 
 @pytest.mark.book
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_code_has_the_colours_of_its_look(chromium, html, look):
+    page = chromium.new_page(color_scheme=look)
+    page.goto((html / "book" / "03_residual_block.html").as_uri())
+    ground, *inks = page.evaluate(
+        """() => [document.querySelector(".bd-article div.highlight pre"),
+                  ...document.querySelectorAll(".bd-article div.highlight :is(.kn, .nn, .k, .nc, .sd)")].map((e, i) =>
+             getComputedStyle(e)[i ? "color" : "backgroundColor"].match(/\\d+/g).slice(0, 3).map(Number))"""
+    )
+    page.close()
+    assert len(inks) > 20
+    apart = [abs(sum(ink) - sum(ground)) for ink in inks]  # of 765
+    assert min(apart) > 200, sorted(apart)[:3]
+
+
+@pytest.mark.book
 def test_a_ticked_chapter_is_remembered_and_can_be_forgotten(page):
     assert not page.locator('[data-progress="all"]').is_visible()  # nothing to say yet
     page.locator('.chapter-card[data-chapter="01_why_depth_fails"]').click()

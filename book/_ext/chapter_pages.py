@@ -69,7 +69,10 @@ def metadata_html(entry) -> str:
     return "".join(f"<span>{part}</span>" for part in parts + [escape(text) for text in plain[2:]])
 
 
-WHOSE = "In the notebook this checks your answer; on this page it was given the book’s solution."
+WHOSE = (
+    "In the chapter’s notebook (Colab or Notebook, at the top of the page) this checks your answer; "
+    "on this page it was given the book’s solution."
+)
 
 
 def frame_exercises(app: Sphinx, doctree: nodes.document) -> None:

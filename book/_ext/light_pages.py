@@ -58,6 +58,15 @@ def with_one_sheet(page: str, path: Path, static: Path) -> str:
     return _SHEET.sub(once, head) + body + rest
 
 
+def downloads(page: str) -> str:
+    """Return a page whose notebook is downloaded; the theme's button would open its text in a new tab.
+
+    >>> downloads('<a href="../notebooks/01_a.ipynb" target="_blank">')
+    '<a href="../notebooks/01_a.ipynb" download>'
+    """
+    return re.sub(r'(href="[^"]*notebooks/\w+\.ipynb") target="_blank"', r"\1 download", page)
+
+
 def lighter(page: str, options: str) -> str:
     """Return a page whose head keeps no text waiting.
 
@@ -78,12 +87,12 @@ def lighten(app: Sphinx, exception: Exception | None) -> None:
     options = (static / "documentation_options.js").read_text(encoding="utf-8").strip()
     for path in out.glob("book/*.html"):
         page = path.read_text(encoding="utf-8")
-        better = with_one_sheet(lighter(page, options), path, static)
+        better = with_one_sheet(lighter(downloads(page), options), path, static)
         if better != page:
             path.write_text(better, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict:
     """Register the step."""
-    app.connect("build-finished", lighten)
+    app.connect("build-finished", lighten, priority=900)  # after the theme has written the colours of code
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

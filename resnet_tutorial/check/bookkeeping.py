@@ -139,8 +139,8 @@ class Progress:
 
     Attributes:
         chapters: one entry for each chapter that has exercises.
-        next: the first open exercise behind the last that is passed, or else of all, as
-            "4.2, Write the Bottleneck"; "" at the end.
+        next: the first open exercise from the chapter of the last passed one on, or else of all,
+            as "4.2, Write the Bottleneck"; "" at the end.
         remarks: where the file lies, how to keep it, and which files could not be used.
     """
 
@@ -197,8 +197,8 @@ def progress() -> Progress:
 
     record, complaints = load()
     chapters: dict[int, Chapter] = {}
-    first = ""  # the exercise to do next: the first open one behind the last that is passed, or else of all
-    again = ""
+    open_ones: list[tuple[int, str]] = []
+    reached = 0  # the chapter of the last exercise that is passed
     for name, exercise in catalog().items():
         c = chapters.setdefault(exercise.chapter, Chapter(exercise.chapter, 0, 0, 0, 0))
         done = name in record.passed
@@ -207,11 +207,11 @@ def progress() -> Progress:
         c.done += done
         c.earned += exercise.points * done
         if done:
-            first = ""
-        elif not first:
-            first = f"{exercise.chapter}.{exercise.number}, {exercise.title}"
-            again = again or first
-    first = first or again
+            reached = exercise.chapter
+        else:
+            open_ones.append((exercise.chapter, f"{exercise.chapter}.{exercise.number}, {exercise.title}"))
+    behind = [title for chapter, title in open_ones if chapter >= reached]
+    first = next(iter(behind or [title for _, title in open_ones]), "")
     return Progress(list(chapters.values()), first, [*complaints, *_how_to_keep()])
 
 
