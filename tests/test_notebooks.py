@@ -299,7 +299,9 @@ def test_one_command_puts_a_forks_address_into_the_files(tmp_path, monkeypatch, 
     assert repository(tmp_path / "_config.yml").url == "https://github.com/ada/deep-nets"
     for name, text in before.items():  # the address and nothing else
         after = (tmp_path / name).read_text(encoding="utf-8")
-        assert after == text.replace(repository().slug, "ada/deep-nets") != text
+        moved = text.replace(repository().slug, "ada/deep-nets")
+        moved = moved.replace(repository().site(), "https://ada.github.io/deep-nets/")
+        assert after == moved != text
     assert move(value, tmp_path) == []
 
 
