@@ -367,7 +367,11 @@ time.sleep(60)
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "kill"])
 def test_a_command_ends_in_its_own_time(set_up, sent, status):
     (set_up / "tools" / "build_book.py").write_text(WAITS, encoding="utf-8")
-    running = subprocess.Popen([sys.executable, "make.py", "book"], cwd=set_up, start_new_session=True)
+    running = subprocess.Popen(
+        [sys.executable, "make.py", "book"], cwd=set_up, start_new_session=True,
+        # Where the tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     end = time.monotonic() + 30
     while not (set_up / "began.txt").exists() and time.monotonic() < end:
         time.sleep(0.05)
