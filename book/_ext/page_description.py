@@ -24,12 +24,9 @@ def shorten(text: str, longest: int = LONGEST) -> str:
     text = " ".join(text.split())
     if len(text) <= longest:
         return text
-    sentences = text[: longest + 1].rfind(". ")
-    if sentences > 0 and "?" not in text[sentences:longest]:
-        return text[: sentences + 1]
-    question = text[:longest].rfind("? ")
-    if question > 0:
-        return text[: question + 1]
+    ends = [found.start() for found in re.finditer("(?<=[.?]) ", text[: longest + 1])]
+    if ends:
+        return text[: ends[-1]]
     return text[: text.rfind(" ", 0, longest - 1)] + " …"
 
 

@@ -29,8 +29,8 @@
       const done = kept[name(link.getAttribute("href"))] === "done" || (mark && link.getAttribute("href") === "#"
         && kept[name(location.pathname)] === "done");
       link.classList.toggle("book-done", done);
-      link.toggleAttribute("aria-description", done);
       if (done) link.setAttribute("aria-description", "done");
+      else link.removeAttribute("aria-description");
     }
   };
 
