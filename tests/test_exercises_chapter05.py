@@ -159,6 +159,9 @@ def test_right_stages_pass(maker):
         (ListStage, "no-parameters"),
         (lambda c, m, n, s=2: nn.Sequential(ConvBlock(c, m, s), *[IdentityBlock(4 * m, m)] * (n - 1)), "shared-block"),
         (lambda c, m, n, s=2: stage_loop(c, m, n + 1, s), "wrong-count"),
+        (lambda c, m, n, s=2: nn.Sequential(ConvBlock(c, m, s), *[IdentityBlock(4 * m, m)] * n), "shared-block"),
+        (lambda c, m, n, s=2: nn.Sequential(ConvBlock(c, m, s), *[IdentityBlock(m, m) for _ in range(n - 1)]),
+         "does-not-run"),
         (lambda c, m, n, s=2: stage_loop(c, m, n, 1), "stride-missing"),
         (
             lambda c, m, n, s=2: nn.Sequential(ConvBlock(c, m, s), *[ConvBlock(4 * m, m, s) for _ in range(n - 1)]),
@@ -179,6 +182,23 @@ def test_right_stages_pass(maker):
 def test_wrong_stages_are_named(maker, code):
     report = check.make_stage(maker)
     assert not report.passed and first_fault(report) == code, report
+
+
+def test_the_layer_at_which_a_stage_stops_is_named():
+    def maker(c, m, n, s=2):
+        return nn.Sequential(ConvBlock(c, m, s), *[IdentityBlock(m, m) for _ in range(n - 1)])
+
+    told = str(check.make_stage(maker))
+    assert "stops at 1.branch.0, a Conv2d that takes 8 channels and was given 2 x 32 x 6 x 7" in told
+
+
+def test_the_layer_is_named_too_where_the_blocks_are_the_learners_own():
+    class Own(IdentityBlock):
+        def forward(self, x):
+            return F.relu(self.branch(x) + x)
+
+    report = check.make_stage(lambda c, m, n, s=2: nn.Sequential(ConvBlock(c, m, s), *[Own(m, m) for _ in range(n - 1)]))
+    assert first_fault(report) == "raised" and "stops at 1.branch.0" in str(report)
 
 
 def plan(layers, *, first_stride=1, update=True, kind_first="conv"):

@@ -131,6 +131,9 @@ def _stage_variants(in_channels: int, mid: int, blocks: int, stride: int) -> Ite
         yield ("shared-block", "The Identity blocks are one and the same block.",
                "[block] * n is n times one block; make each in a comprehension.",
                lambda: nn.Sequential(ConvBlock(in_channels, mid, stride), *[IdentityBlock(out, mid)] * (blocks - 1)))
+        yield ("shared-block", "Its Identity blocks are one and the same block, and one too many besides.",
+               "[block] * n is n times one block; make blocks - 1 of them in a comprehension.",
+               lambda: nn.Sequential(ConvBlock(in_channels, mid, stride), *[IdentityBlock(out, mid)] * blocks))
         yield ("stride-in-every-block", "Every block has the stride.", "Conv blocks only where the shape changes.",
                lambda: nn.Sequential(*[ConvBlock(c, mid, stride) for c in every]))
         yield ("conv-blocks-only", "Every block is a Conv block.", "One ConvBlock, then IdentityBlocks.",

@@ -37,6 +37,14 @@ class CheckFailed(AssertionError):
     """Raised instead of returning a failed report when nbgrader executes the notebook."""
 
 
+class Told(Exception):
+    """A finding that is met deep inside a check, where nothing can go on: code, message and hint."""
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code, self.hint = code, hint
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that a check looked at.
@@ -329,6 +337,8 @@ def _is_untouched_stub(error: NotImplementedError) -> bool:
 
 def _explain(error: Exception) -> tuple[str, str, str]:
     """Return code, message and hint for an exception that got out of a check."""
+    if isinstance(error, Told):
+        return error.code, str(error), error.hint
     if learners_frames(error):
         return "raised", _describe(error), _hint(error)
     reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"

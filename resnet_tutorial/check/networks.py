@@ -20,12 +20,13 @@ from torch.nn.parameter import is_lazy
 
 from ..models import make_layer
 from .common import begins_alive, by, parameter_count, some
-from .core import Expectations
+from .core import Expectations, Told, learners_frames
 from .residual import one_thread
 from .residual.plan import key
 from .residual.program import Values
 from .residual.roles import same
 from .residual.watch import Watch, materialised
+from .stops import where_it_stops
 
 # A wrong network: code, message, hint, and how to build it.
 Variant = tuple[str, str, str, Callable[[], nn.Module]]
@@ -159,7 +160,14 @@ class _Look:
         try:
             return model(x)
         except Exception as error:
-            error.add_note(f"({self.network.call} was given {by(x.shape)}.)")
+            place = where_it_stops(model, x)
+            if place and not learners_frames(error):
+                raise Told(
+                    "does-not-run", f"{self.network.call}, given {by(x.shape)}, stops at {place}.",
+                    "Each part takes as many channels as the one before it gives: go through them in order.",
+                ) from None
+            stops = f", and stops at {place}" if place else ""
+            error.add_note(f"({self.network.call} was given {by(x.shape)}{stops}.)")
             raise
 
     def _computes_something_else(self, variant: tuple[str, str, str, nn.Module]) -> bool:
