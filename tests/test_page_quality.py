@@ -82,3 +82,16 @@ def test_a_page_says_what_it_is_about(html, document):
     (description,) = re.findall(r'<meta name="description" content="([^"]*)"', text)
     assert 30 < len(description) <= 200
     assert "<" not in description and not description.startswith("Time:")
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_marks_of_code_are_left_out_where_they_have_the_colour_of_plain_text(html, look):
+    sheet = (html / "_static" / "pygments.css").read_text(encoding="utf-8")
+    colour = {
+        kind: re.search(rf'data-theme="{look}"\] \.highlight{kind} \{{[^}}]*\bcolor: (#\w+)', sheet)[1]
+        for kind in ("", " .n", " .nn", " .p", " .w", " .k")
+    }
+    assert len({colour[kind] for kind in ("", " .n", " .nn", " .p", " .w")}) == 1 and colour[" .k"] != colour[""]
+    for name in CHAPTERS:
+        page = (html / f"{name}.html").read_text(encoding="utf-8")
+        assert not re.search(r'<span class="(n|nn|p|w)">', page) and '<span class="k">' in page

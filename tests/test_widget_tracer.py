@@ -250,6 +250,21 @@ def test_steps_go_through_the_forward_pass(chromium):
         assert page.locator(".rw-net-details .rw-heading").inner_text().startswith("ReLU")
 
 
+def test_the_steps_say_where_they_end_and_keep_the_keyboard_there(chromium):
+    with shown(chromium, html(level="stages", selected="image")) as page:
+        rests = {
+            name: page.get_by_role("button", name=name).get_attribute("aria-disabled") for name in ("Step back", "Step forward")
+        }
+        assert rests == {"Step back": "true", "Step forward": None}
+        page.get_by_role("button", name="Step forward").press("Enter")
+        settle(page)
+        back = page.get_by_role("button", name="Step back")
+        assert back.get_attribute("aria-disabled") is None
+        back.press("Enter")
+        settle(page)
+        assert back.get_attribute("aria-disabled") == "true" and back.evaluate("node => node === document.activeElement")
+
+
 def test_predict_then_reveal(chromium):
     with shown(chromium, html(hide=True)) as page:
         assert "?" in page.get_by_role("treeitem", name=re.compile("7×7 conv")).inner_text()

@@ -41,6 +41,10 @@ from chapter_source import (
 from notebook_markdown import Book, Converter
 from repository import Repository, repository
 
+PROGRESS = """\
+## Where you stand
+
+Each exercise that a check has passed, in this chapter and in the others, is kept on the machine that runs the notebook."""
 INSTALL = """\
 # Installs the book's package where it is missing, as on Colab. What is installed already stays as it is.
 import importlib.util
@@ -98,6 +102,8 @@ def make_notebook(
         else:
             cells.code(cell_source(block, chapter, root))
 
+    if any(not isinstance(block, Text) and block.exercise for block in chapter.blocks):
+        cells.put_progress()
     cells.put_install(links)
     notebook = nbformat.v4.new_notebook(cells=cells.cells, metadata=notebook_metadata(chapter))
     nbformat.validate(notebook)
@@ -170,6 +176,12 @@ class _Cells:
         metadata = nbgrader(f"check-{entry.id}", points=entry.points)
         name = fit(f"{self.prefix}-check-{slug(entry.id)}")
         self.cells.append(nbformat.v4.new_code_cell(source, id=name, metadata=metadata))
+
+    def put_progress(self) -> None:
+        """Close with the score, which belongs to a reader and so is not on the page."""
+        self.section(PROGRESS.splitlines()[:1])
+        self.markdown(PROGRESS)
+        self.code("from resnet_tutorial import check\n\ncheck.progress()")
 
     def put_install(self, links: Repository) -> None:
         """Badge under the title, and the install cell after it, before everything else."""

@@ -121,6 +121,11 @@ export function button({ label, pressed }) {
     name(text) {
       node.textContent = text;
     },
+    /** Say that it would do nothing now. It stays where the keyboard is: a button that is off would lose it. */
+    rest(on) {
+      if (on) node.setAttribute("aria-disabled", "true");
+      else node.removeAttribute("aria-disabled");
+    },
   };
 }
 
@@ -231,6 +236,7 @@ const STYLE = `
 .rw select option { color: #16181d; background: #fff; }
 .rw button { cursor: pointer; }
 .rw button:hover { background: var(--rw-line); }
+.rw button[aria-disabled="true"] { cursor: default; opacity: 0.5; background: none; }
 .rw :focus-visible { outline: 2px solid var(--rw-accent); outline-offset: 2px; }
 .rw svg { display: block; max-width: 100%; height: auto; overflow: visible; }
 .rw svg text { font-family: inherit; fill: currentColor; }

@@ -256,6 +256,9 @@ class Tracer {
     }
     this.view.level.show(this.model.get("level"));
     this.view.hide.show(this.model.get("hide"));
+    const { place, rows } = this.lists[0];
+    this.view.back.rest(place === 0);
+    this.view.forward.rest(place === rows.length - 1);
     this.view.keep.name(kept ? "Put the kept one away" : "Keep for comparison");
   }
 

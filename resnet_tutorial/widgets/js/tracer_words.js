@@ -55,7 +55,8 @@ export function arithmetic(macs) {
 function seen(field) {
   if (field === "all") return "all of the image";
   if (!field) return "not known";
-  return `${field.size} pixel${field.size > 1 ? "s" : ""} a side, one output every ${field.jump}`;
+  const pixels = (count) => `${count} pixel${count > 1 ? "s" : ""}`;
+  return `${pixels(field.size)} a side, ${pixels(field.jump)} from one output to the next`;
 }
 
 /** Return what there is to know of an operation, as pairs of a name and a text. */
