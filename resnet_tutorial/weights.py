@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from contextlib import nullcontext, redirect_stderr
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import cast
 
 from .models import ResNet
@@ -32,13 +32,15 @@ def load_imagenet_weights(name: str, weights: str = "DEFAULT", progress: bool = 
     if weights not in published.__members__:
         raise ValueError(f"{name} has no weights {weights!r}; it has {', '.join(published.__members__)}.")
     try:
-        # Without the bar, torch.hub would still announce where it writes the file.
-        with nullcontext() if progress else redirect_stderr(io.StringIO()):
+        with ExitStack() as quiet:
+            if not progress:  # without the bar, torch.hub would still announce where it writes the file
+                for redirect in (redirect_stdout, redirect_stderr):
+                    quiet.enter_context(redirect(io.StringIO()))
             state = published[weights].get_state_dict(progress=progress, check_hash=True)
     except OSError as error:  # urllib's URLError is one
         raise ConnectionError(
-            f"the weights of {name} are not on this machine and could not be downloaded ({error}). "
-            f"Try again with a network connection."
+            f"the weights of {name} are not on this machine and could not be downloaded "
+            f"({getattr(error, 'reason', error)}). Try again with a network connection."
         ) from None
     model = cast(ResNet, build_model(name))  # as every network of ImageNet is
     model.load_state_dict(state)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tarfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from resnet_tutorial.data import DataError, cifar10, data_directory, load, load_or_shapes
 from resnet_tutorial.data.shapes_set import FORMS, draw
+from resnet_tutorial.data.where import told
 
 TRAIN, TEST = 300, 60
 
@@ -82,6 +84,12 @@ def test_missing_without_network_is_a_sentence(folder, no_network):
         load("cifar10")
     with pytest.raises(DataError, match="There is no cifar10.npz"):
         load("cifar10", download="never")
+
+
+def test_a_folder_is_told_without_the_name_of_its_owner():
+    assert told(Path.home() / ".cache" / "resnet_tutorial") == "~/.cache/resnet_tutorial"
+    elsewhere = Path(Path.home().anchor) / "images"
+    assert told(elsewhere) == str(elsewhere)
 
 
 def test_shapes_step_in_and_say_so(folder, no_network, capsys):

@@ -197,7 +197,10 @@ def test_the_layer_is_named_too_where_the_blocks_are_the_learners_own():
         def forward(self, x):
             return F.relu(self.branch(x) + x)
 
-    report = check.make_stage(lambda c, m, n, s=2: nn.Sequential(ConvBlock(c, m, s), *[Own(m, m) for _ in range(n - 1)]))
+    def maker(c, m, n, s=2):
+        return nn.Sequential(ConvBlock(c, m, s), *[Own(m, m) for _ in range(n - 1)])
+
+    report = check.make_stage(maker)
     assert first_fault(report) == "raised" and "stops at 1.branch.0" in str(report)
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -169,13 +170,15 @@ def test_published_weights_are_one_call(monkeypatch):
     assert asked == [("IMAGENET1K_V1", {"progress": False, "check_hash": True})]
 
 
-def test_weights_out_of_reach_are_a_clear_error(monkeypatch):
+def test_weights_out_of_reach_are_a_clear_error(monkeypatch, capsys):
     def get_state_dict(self, **options):
-        raise OSError("no route")
+        print("Downloading to /a/folder/of/this/machine")
+        raise URLError("no route")
 
     monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", get_state_dict)
-    with pytest.raises(ConnectionError, match="resnet18.*no route.*network connection"):
-        load_imagenet_weights("resnet18")
+    with pytest.raises(ConnectionError, match=r"resnet18.*\(no route\).*network connection"):
+        load_imagenet_weights("resnet18", progress=False)
+    assert capsys.readouterr() == ("", "")
 
 
 # --- counts ---

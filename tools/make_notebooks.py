@@ -44,7 +44,7 @@ from repository import Repository, repository
 PROGRESS = """\
 ## Where you stand
 
-Each exercise that a check has passed, in this chapter and in the others, is kept on the machine that runs the notebook."""
+Each exercise that a check has passed, in any chapter, is kept on the machine that runs the notebook."""
 INSTALL = """\
 # Installs the book's package where it is missing, as on Colab. What is installed already stays as it is.
 import importlib.util

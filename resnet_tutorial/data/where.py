@@ -13,6 +13,11 @@ def data_directory() -> Path:
     return Path(chosen).expanduser() if chosen else _user_cache() / "resnet_tutorial"
 
 
+def told(folder: Path) -> str:
+    """Return a folder as messages name it: from the user's own folder on, which is ``~``."""
+    return f"~/{folder.relative_to(Path.home()).as_posix()}" if folder.is_relative_to(Path.home()) else str(folder)
+
+
 def _user_cache() -> Path:
     """Return the folder in which this operating system keeps what can be fetched again."""
     if sys.platform == "win32":
