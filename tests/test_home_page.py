@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import chapter_cards
 import layer_kinds
 import network_map
+import whole_sizes
 
 from resnet_tutorial.check import catalog
 
@@ -75,6 +76,13 @@ def test_names_of_layers_carry_their_kind_and_nothing_else_does():
     for kind in layer_kinds.KINDS:
         rule = f".layer-{kind} {{ text-decoration-color: color-mix(in srgb, {FILL[kind]} "
         assert layer_kinds.style().count(rule) == 2  # one for each look
+
+
+def test_a_size_stays_on_its_line_but_in_code_nothing_is_changed():
+    kept = "64\u00a0×\u00a056\u00a0×\u00a056"
+    assert whole_sizes.whole("<p>64 × 56 × 56, or a × sign</p>") == f"<p>{kept}, or a\u00a0×\u00a0sign</p>"
+    for tag in ("pre", "script", "svg"):
+        assert whole_sizes.whole(f"<{tag} id='a'>3 × 3</{tag}>") == f"<{tag} id='a'>3 × 3</{tag}>"
 
 
 # --- in a browser ---
@@ -178,3 +186,22 @@ def test_a_term_s_meaning_is_shown_for_the_mouse_and_for_the_keyboard(page):
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
     assert note.is_visible() and link.get_attribute("aria-describedby") == "term-preview"
+
+
+@pytest.mark.book
+def test_a_finger_sees_the_meaning_first_and_follows_the_link_with_a_second_tap(chromium, html):
+    page = chromium.new_page(has_touch=True, viewport={"width": 360, "height": 800})
+    try:
+        page.goto((html / "book" / "03_residual_block.html").as_uri())
+        note, links = page.locator("#term-preview"), page.locator('.bd-article a[href*="glossary.html#term-"]')
+        links.first.tap()
+        assert note.is_visible() and "glossary" not in page.url
+        box = note.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+        page.locator("h1").tap()
+        assert not note.is_visible()
+        links.first.tap()
+        links.first.tap()
+        page.wait_for_url("**/glossary.html#term-*")
+    finally:
+        page.close()

@@ -1,13 +1,16 @@
-/* A glossary term's meaning beside its link, while the link is pointed at or has the focus. Escape puts it away. */
+/* A glossary term's meaning beside its link, while the link is pointed at or has the focus. Escape puts it away.
+   A finger cannot point without tapping: the first tap shows the meaning, a second one follows the link. */
 (() => {
   const data = document.getElementById("term-previews");
   if (!data) return;
   const meanings = JSON.parse(data.textContent);
   const note = Object.assign(document.createElement("div"), { id: "term-preview", className: "term-preview", hidden: true });
   note.setAttribute("role", "tooltip");
+  note.setAttribute("aria-live", "polite"); // a tap leaves the focus where it is
   document.body.append(note);
   let shown = null; // the link whose meaning is shown
   let waiting = 0;
+  let finger = false; // whether the last press was one
 
   const hide = () => {
     clearTimeout(waiting);
@@ -20,8 +23,9 @@
     if (shown === link) return;
     hide();
     shown = link;
-    note.textContent = meanings[link.hash.slice(1)];
     note.hidden = false;
+    note.classList.toggle("tapped", finger);
+    note.textContent = meanings[link.hash.slice(1)];
     link.setAttribute("aria-describedby", note.id);
     const at = link.getClientRects()[0]; // a link that is broken over two lines has two
     const { width, height } = note.getBoundingClientRect();
@@ -42,8 +46,17 @@
     link.addEventListener("pointerleave", () => later(hide, 250)); // time to move on to the note itself
     link.addEventListener("focus", () => link.matches(":focus-visible") && show(link));
     link.addEventListener("blur", hide);
+    link.addEventListener("click", (event) => {
+      if (!finger || shown === link) return;
+      event.preventDefault();
+      show(link);
+    });
   }
   note.addEventListener("pointerenter", () => clearTimeout(waiting));
   note.addEventListener("pointerleave", () => later(hide, 250));
+  addEventListener("pointerdown", (event) => {
+    finger = event.pointerType === "touch";
+    if (finger && shown && !note.contains(event.target) && !shown.contains(event.target)) hide();
+  });
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
 })();
