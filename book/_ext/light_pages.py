@@ -3,23 +3,36 @@
 The theme loads some ten scripts one after another in each page's head, and the browser shows nothing until all of
 them have run.
 Here they are deferred, which keeps their order; the smallest one, on which the scripts within the page depend, is
-written into the page. Its dozen style sheets become one, and code that has the colour of plain text loses the
-elements that say so, a third of all elements of a chapter.
+written into the page.
+Its dozen style sheets become one that holds what the book uses.
+Code that has the colour of plain text loses the elements that say so, a third of all elements of a chapter.
+Photographs within a drawing become files of their own, which load behind the text and not before it.
+And whether a page is light or dark is settled before its first line is drawn; the theme would draw it, and then again.
 """
 
 from __future__ import annotations
 
+import base64
+import functools
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from used_styles import Names, names_in, used
 
 _OPTIONS = re.compile(r'<script src="[^"]*_static/documentation_options\.js[^"]*"></script>')
 _BLOCKING = re.compile(r'<script (?![^>]*\b(?:defer|async)\b)([^>]*\bsrc="[^"]*_static/[^"]*"[^>]*)>')
 _AHEAD = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')
 _SHEET = re.compile(r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*_static/[^"?]*\.css)[^"]*"[^>]*>\n?')
+_LOOK = 'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";'
+_SETTLED = """\
+document.documentElement.dataset.theme = ((mode) => mode !== "auto" ? mode :
+      matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")(document.documentElement.dataset.mode);"""
+_PHOTOGRAPH = re.compile(r'(<image\b[^>]*?\b(?:xlink:)?href=)"data:image/png;base64,([^"]*)"')
+SMALL = 500  # bytes: less than asking for a file costs
 _PLAIN = re.compile(r'<span class="(?:n|nn|p|w)">([^<]*)</span>')  # names, modules, punctuation, spaces
 _IMPORT = re.compile(r"""@import\s+["']([^"']+)["']\s*;""")
 _ADDRESS = re.compile(r"""url\(\s*(["']?)(?!data:|#|/|https?:)([^"')]+)\1\s*\)""")
@@ -33,22 +46,22 @@ def flat(sheet: Path, static: Path) -> str:
     return _IMPORT.sub(lambda m: flat((sheet.parent / m[1]).resolve(), static), text)
 
 
-def bundle(sheets: list[Path], static: Path) -> str:
-    """Write the sheets one after another into one file of `static`; return its name."""
-    whole = "\n".join(flat(sheet, static) for sheet in sheets)
+def bundle(sheets: tuple[Path, ...], static: Path, names: Names) -> str:
+    """Write what pages can use of the sheets, one after another, into one file of `static`; return its name."""
+    whole = used("\n".join(flat(sheet, static) for sheet in sheets), names)
     name = f"all-{hashlib.sha256(whole.encode()).hexdigest()[:10]}.css"
     if not (static / name).exists():
         (static / name).write_text(whole, encoding="utf-8")
     return name
 
 
-def with_one_sheet(page: str, path: Path, static: Path) -> str:
+def with_one_sheet(page: str, path: Path, static: Path, bundled: Callable[[tuple[Path, ...]], str]) -> str:
     """Return a page with one style sheet in the place of its first."""
     head, body, rest = page.partition("</head>")
     names = _SHEET.findall(head)
     if len(names) < 2:
         return page
-    name = bundle([(path.parent / each).resolve() for each in names], static.resolve())
+    name = bundled(tuple((path.parent / each).resolve() for each in names))
     link = f'    <link rel="stylesheet" href="{os.path.relpath(static, path.parent)}/{name}">\n'
     first = True
 
@@ -78,6 +91,22 @@ def plainer(page: str) -> str:
     return _PLAIN.sub(r"\1", page)
 
 
+def with_files_for_photographs(page: str, path: Path, images: Path) -> str:
+    """Return a page whose drawings name the photographs in them, having written these into `images`."""
+
+    def file(match: re.Match[str]) -> str:
+        pixels = base64.b64decode(match[2])
+        if len(pixels) < SMALL:
+            return match[0]
+        name = f"{hashlib.sha256(pixels).hexdigest()[:16]}.png"
+        images.mkdir(exist_ok=True)
+        if not (images / name).exists():
+            (images / name).write_bytes(pixels)
+        return f'{match[1]}"{os.path.relpath(images, path.parent)}/{name}"'.replace(os.sep, "/")
+
+    return _PHOTOGRAPH.sub(file, page)
+
+
 def lighter(page: str, options: str) -> str:
     """Return a page whose head keeps no text waiting.
 
@@ -85,6 +114,7 @@ def lighter(page: str, options: str) -> str:
     '<head><script defer src="_static/a.js"></script></head><body>'
     """
     head, body, rest = page.partition("</head>")
+    head = head.replace(_LOOK, _SETTLED)
     head = _OPTIONS.sub(lambda _: f"<script>{options}</script>", head)
     return _BLOCKING.sub(r"<script defer \1>", _AHEAD.sub("", head)) + body + rest
 
@@ -96,9 +126,17 @@ def lighten(app: Sphinx, exception: Exception | None) -> None:
     out = Path(app.outdir)
     static = out / "_static"
     options = (static / "documentation_options.js").read_text(encoding="utf-8").strip()
-    for path in out.glob("book/*.html"):
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(out.glob("book/*.html"))}
+    scripts = [path.read_text(encoding="utf-8", errors="ignore") for path in static.rglob("*.js")]
+    names = names_in([*pages.values(), *scripts])
+    bundled = functools.cache(lambda sheets: bundle(sheets, static.resolve(), names))
+    for path in out.glob("*.html"):  # the search and the index
         page = path.read_text(encoding="utf-8")
-        better = with_one_sheet(plainer(lighter(downloads(page), options)), path, static)
+        if _LOOK in page:
+            path.write_text(page.replace(_LOOK, _SETTLED), encoding="utf-8")
+    for path, page in pages.items():
+        better = with_one_sheet(plainer(lighter(downloads(page), options)), path, static, bundled)
+        better = with_files_for_photographs(better, path, out / "_images")
         if better != page:
             path.write_text(better, encoding="utf-8")
 

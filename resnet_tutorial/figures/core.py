@@ -87,6 +87,8 @@ class Drawing:
             self._figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         svg = buffer.getvalue()
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+        # What matplotlib writes for every element, a browser would apply to every element of the page.
+        svg = re.sub(r"<defs>\s*<style[^>]*>\*\{[^}]*\}</style>\s*</defs>", "", svg, count=1)
         # Several drawings share one page: their ids must not meet.
         prefix = "d" + hashlib.sha1(svg.encode()).hexdigest()[:8]
         svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
@@ -97,8 +99,8 @@ class Drawing:
         opening = (
             f'<svg role="img" aria-label="{escape(self.alt, quote=True)}" '
             # On a phone a wide figure scrolls sideways: shrunk to fit, its lettering could not be read.
-            f'style="fill:currentColor;width:100%;min-width:{0.7 * width:.0f}px;'
-            f'max-width:{width:.0f}px;height:auto;overflow:visible" '
+            f'style="fill:currentColor;stroke-linejoin:round;stroke-linecap:butt;'
+            f'width:100%;min-width:{0.7 * width:.0f}px;max-width:{width:.0f}px;height:auto;overflow:visible" '
         )
         svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
         svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)

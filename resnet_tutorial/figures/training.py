@@ -27,22 +27,26 @@ def labelled_images(
     """Draw small images in a grid, each under its title.
 
     Args:
-        images: uint8 arrays of shape (height, width, 3).
+        images: uint8 arrays, all of one shape (height, width, 3).
         titles: one for each image; ``""`` for none.
         columns: images in a row.
     """
     rows = -(-len(images) // columns)
     lines = 1 + max(title.count("\n") for title in titles) if any(titles) else 0
     side = min(1.15, 7 / columns)
-    figure, axes = new_figure(
-        side * columns, rows * (side + 0.17 * lines), rows, columns, squeeze=False
-    )
-    for ax in axes.flat:
+    height, width = images[0].shape[:2]
+    gap = -(-width // 8)
+    figure, axes = new_figure(side * columns, rows * (side + 0.17 * lines), rows, 1, squeeze=False)
+    for row, ax in enumerate(axes.flat):
+        # A row is one picture with clear gaps: a page asks for a few files, not for one per image.
+        strip = np.zeros((height, columns * (width + gap) - gap, 4), dtype=np.uint8)
+        here = slice(row * columns, (row + 1) * columns)
+        for place, (image, title) in enumerate(zip(images[here], titles[here], strict=True)):
+            left = place * (width + gap)
+            strip[:, left : left + width] = np.dstack([image, np.full((height, width), 255, np.uint8)])
+            ax.text(left + width / 2 - 0.5, -0.06 * height, title, fontsize=9.5, ha="center", va="bottom")
+        ax.imshow(strip, interpolation="none")  # the page shows the pixels, not a blur of them
         ax.axis("off")
-    for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(image, interpolation="none")  # the page shows the pixels, not a blur of them
-        if title:
-            ax.set_title(title, fontsize=9.5, fontweight="normal", pad=3)
     return Drawing(figure, alt, caption)
 
 
