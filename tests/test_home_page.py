@@ -198,7 +198,7 @@ def test_a_finger_sees_the_meaning_first_and_follows_the_link_with_a_second_tap(
         assert note.is_visible() and "glossary" not in page.url
         box = note.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 360
-        page.locator("h1").tap()
+        page.locator(".bd-article h1").tap()
         assert not note.is_visible()
         links.first.tap()
         links.first.tap()
