@@ -136,7 +136,7 @@ def test_a_ticked_chapter_is_remembered_and_can_be_forgotten(page):
     page.goto(page.url.replace("01_why_depth_fails", "04_bottleneck"))  # a glance
     page.goto(page.url.replace("04_bottleneck", "intro"))
     box = page.locator('[data-progress="all"]')
-    assert "1 of 12 chapters done" in box.inner_text()
+    assert "1 of 12 chapters worked through" in box.inner_text()
     assert "Go on: 2. The shape of a convolution" in box.inner_text()
     states = page.locator(".chapter-card-state").all_inner_texts()
     assert states == ["✓ done", *[""] * 11]

@@ -318,8 +318,8 @@ def test_two_networks_side_by_side(chromium):
         difference = ShapeTracer(version="v1").as_trace().diff(ShapeTracer().as_trace())
         assert f"operation {difference.here.index + 1}, in layer2.0.conv1" in note and "128 × 28 × 28" in note
         titles = page.locator(".rw-net-title").all_inner_texts()
-        assert titles[0].startswith("ResNet-50, v1:") and titles[1].startswith("Kept: ResNet-50, v1.5:")
-        page.get_by_role("button", name="Put the kept one away").click()
+        assert titles[0].startswith("ResNet-50, v1:") and titles[1].startswith("Compared with ResNet-50, v1.5:")
+        page.get_by_role("button", name="End the comparison").click()
         settle(page)
         assert not page.get_by_role("tree").nth(1).is_visible()
 
@@ -353,6 +353,14 @@ def test_from_one_fault_to_the_next_the_place_stays_in_sight(chromium):
             row = page.locator(".rw-net-failure").bounding_box()
             frame = page.get_by_role("tree").bounding_box()
             assert frame["y"] <= row["y"] and row["y"] + row["height"] <= frame["y"] + frame["height"] + 1
+
+
+def test_what_a_reader_has_opened_stays_open_where_the_network_is_broken(chromium):
+    with shown(chromium, html(toggled="layer2,layer2.0")) as page:
+        page.get_by_label("Break it").select_option("no-projection")
+        settle(page)
+        opened = page.get_by_role("treeitem", expanded=True)
+        assert [row.get_attribute("aria-label").split(":")[0] for row in opened.all()] == ["layer2", "layer2.0"]
 
 
 def test_the_branches_are_drawn_to_the_addition_that_fails(chromium):
@@ -516,7 +524,7 @@ def test_a_broken_module_is_explained_with_its_line(chromium):
 
 def test_python_compares_two_settings(chromium):
     with shown(chromium, html(compare={"version": "v1"})) as page:
-        assert page.locator(".rw-net-title").nth(1).inner_text().startswith("Kept: ResNet-50, v1:")
+        assert page.locator(".rw-net-title").nth(1).inner_text().startswith("Compared with ResNet-50, v1:")
 
 
 def test_python_says_what_it_needs():
@@ -570,7 +578,7 @@ def test_the_kept_network_follows_the_image_and_explains_its_own_rows(chromium):
         row = trees.nth(1).get_by_role("treeitem").filter(has_text="1×1 conv, /2").nth(1)
         row.hover()
         settle(page)
-        assert page.locator(".rw-net-details .rw-heading").inner_text().startswith("Kept: 1×1 conv, /2")
+        assert page.locator(".rw-net-details .rw-heading").inner_text().startswith("Compared with: 1×1 conv, /2")
         assert facts(page)["out"] == "128 × 14 × 14"
 
 

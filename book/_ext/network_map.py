@@ -198,7 +198,7 @@ def draw() -> str:
         f"{body}</svg>"
         "<figcaption>ResNet-50 to scale: height and depth are pixels, thickness is channels. "
         "An arc is a shortcut, dashed where a projection changes the shape. "
-        "Each part leads to its chapter.</figcaption></figure>"
+        "A part and its number lead to the chapter that builds it.</figcaption></figure>"
     )
 
 

@@ -1,4 +1,4 @@
-"""Sizes that stay whole: no line ends within "3 × 3" or "64 × 56 × 56"."""
+"""What stays on one line: no line ends within "3 × 3", "n − 1", "chapter 7", or a short name with a hyphen in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from sphinx.application import Sphinx
 
 _APART = re.compile(r"(<script\b.*?</script>|<pre\b.*?</pre>|<svg\b.*?</svg>)", re.S)
-_TIMES = re.compile(r"(?<=\w) × (?=\w)")
+_TOGETHER = re.compile(r"(?<=\w) ([×−]) (?=\w)")
+_NUMBERED = re.compile(r"\b([Cc]hapter|[Ss]tage|[Ee]xercise|[Ff]igure|[Tt]able|[Ss]ection) (?=\d)")
+_HYPHENED = re.compile(r'<span class="pre">(?=[^<]{1,18}<)(?=[^<]*-)')
 
 
 def whole(body: str) -> str:
@@ -18,7 +20,10 @@ def whole(body: str) -> str:
     True
     """
     parts = _APART.split(body)
-    parts[::2] = [_TIMES.sub("\u00a0×\u00a0", part) for part in parts[::2]]
+    for index in range(0, len(parts), 2):
+        part = _TOGETHER.sub("\u00a0\\1\u00a0", parts[index])
+        part = _NUMBERED.sub("\\1\u00a0", part)
+        parts[index] = _HYPHENED.sub('<span class="pre short">', part)
     return "".join(parts)
 
 

@@ -40,7 +40,7 @@
     for (const card of cards) card.querySelector(".chapter-card-state").textContent = { done: "✓ done", begun: "begun" }[kept[card.dataset.chapter]] ?? "";
     const done = cards.filter((card) => kept[card.dataset.chapter] === "done").length;
     all.hidden = !cards.some((card) => kept[card.dataset.chapter]);
-    all.querySelector("strong").textContent = `${done} of ${cards.length} chapters done`;
+    all.querySelector("strong").textContent = `${done} of ${cards.length} chapters worked through`;
     Object.assign(all.querySelector("progress"), { max: cards.length, value: done });
     // The chapter after the last one that was ticked, or else the first that was opened.
     const open = (card) => kept[card.dataset.chapter] !== "done";

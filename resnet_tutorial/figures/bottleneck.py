@@ -170,7 +170,7 @@ def expansion_costs(expansions: Sequence[int] = (1, 2, 4, 8, 16)) -> Drawing:
     cost.set_yticks([1, 10, 100], ["1 %", "10 %", "100 %"])
     cost.set_ylim(0.7, 180)
     cost.set_xlim(-0.3, len(expansions) - 0.1)
-    cost.set_title("Cost against two 3×3", loc="left")
+    cost.set_title("Cost relative to two 3×3", loc="left")
     for position, (pointwise, spatial) in enumerate(pairs):
         part = 100 * spatial / (pointwise + spatial)
         options = {"edgecolor": INK, "linewidth": 0.7, "width": 0.72}
@@ -192,7 +192,7 @@ def expansion_costs(expansions: Sequence[int] = (1, 2, 4, 8, 16)) -> Drawing:
         f"fall steeply with the expansion: {shown}. Right: the share of the 3 by 3 in them falls from "
         f"{100 * pairs[0][1] / sum(pairs[0]):.0f} to {100 * pairs[-1][1] / sum(pairs[-1]):.0f} per cent, "
         "and is about one half at expansion 4.",
-        "The outer width stays, the inner width is the outer divided by the expansion.",
+        "The outer width stays the same, the inner width is the outer divided by the expansion.",
     )
 
 

@@ -96,11 +96,13 @@ class Drawing:
         svg = re.sub(r'xlink:href="#([^"]+)"', rf'xlink:href="#{prefix}-\1"', svg)
         svg = svg.replace(INK, "currentColor").replace("'DejaVu Sans'", _FONTS)
         width = self._figure.get_figwidth() * 96
+        least = 0.7 * width if width > 540 else min(0.7 * width, 320)
         opening = (
             f'<svg role="img" aria-label="{escape(self.alt, quote=True)}" '
             # On a phone a wide figure scrolls sideways: shrunk to fit, its lettering could not be read.
+            # One that is only a little too wide is better seen whole.
             f'style="fill:currentColor;stroke-linejoin:round;stroke-linecap:butt;'
-            f'width:100%;min-width:{0.7 * width:.0f}px;max-width:{width:.0f}px;height:auto;overflow:visible" '
+            f'width:100%;min-width:{least:.0f}px;max-width:{width:.0f}px;height:auto;overflow:visible" '
         )
         svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
         svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)

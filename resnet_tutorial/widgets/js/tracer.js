@@ -192,9 +192,10 @@ class Tracer {
   /** Return whether a part is open that has so many levels below it, down to the layers. */
   isOpen(id, depth) {
     const level = this.model.get("hide") ? "layers" : this.model.get("level");
-    const failing = this.networks[0].net.failure?.path ?? ""; // where a network fails, it stands open
-    const usual = level === "layers" || (level === "blocks" && depth > 1) || `${failing}.`.startsWith(`${id}.`);
-    return usual !== this.toggled().includes(id);
+    const failing = this.networks[0].net.failure?.path ?? "";
+    const usual = level === "layers" || (level === "blocks" && depth > 1);
+    const turned = usual !== this.toggled().includes(id);
+    return turned || `${failing}.`.startsWith(`${id}.`); // where a network fails, it stands open
   }
 
   // --- drawing ---
@@ -212,7 +213,7 @@ class Tracer {
     if (hides) this.question.ask(first.net);
     else this.question.end();
     this.titles[0].textContent = `${settings ? titleOf(settings) : this.picture.title}: ${sumsInWords(first)}`;
-    if (kept) this.titles[1].textContent = `Kept: ${titleOf(kept)}: ${sumsInWords(second)}`;
+    if (kept) this.titles[1].textContent = `Compared with ${titleOf(kept)}: ${sumsInWords(second)}`;
     const differs = kept ? firstDifference(first.net.operations, second.net.operations) : null;
     this.difference.textContent = kept ? differenceInWords(first.net, second.net, differs) : "";
     this.body.classList.toggle("rw-net-two", Boolean(kept));
@@ -259,7 +260,7 @@ class Tracer {
     const { place, rows } = this.lists[0];
     this.view.back.rest(place === 0);
     this.view.forward.rest(place === rows.length - 1);
-    this.view.keep.name(kept ? "Put the kept one away" : "Keep for comparison");
+    this.view.keep.name(kept ? "End the comparison" : "Keep for comparison");
   }
 
   showList(number, difference) {
@@ -287,7 +288,7 @@ class Tracer {
     const row = list.rows[list.place];
     const known = this.active ? Infinity : this.known;
     const show = (title, ...more) => {
-      const heading = element("p", { class: "rw-heading" }, this.active ? `Kept: ${title}` : title);
+      const heading = element("p", { class: "rw-heading" }, this.active ? `Compared with: ${title}` : title);
       this.details.replaceChildren(heading, ...more);
     };
     if (row.kind === "image") show(`The ${net.input ?? "image"}`, ...paragraphs(warningOf(net), HOW));
@@ -343,9 +344,9 @@ function render({ model, el }) {
       element("style", {}, STYLE_OF_LIST + STYLE_OF_TRACER),
       bar("Settings of the network", ...nodesOf(tracer.settings)),
       bar("What is shown", ...nodesOf(tracer.view)),
+      tracer.question.node,
       tracer.body,
       tracer.difference,
-      tracer.question.node,
     ],
   });
 }

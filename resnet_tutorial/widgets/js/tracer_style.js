@@ -14,7 +14,9 @@ export const STYLE_OF_TRACER = `
 .rw p.rw-net-title { min-height: 2.9em; font-size: 0.95em; margin: 0 0 0.4em; }
 .rw-net-asking { min-height: 9.6em; }
 .rw-net-asking :focus-visible { outline-offset: 4px; }
-.rw-net-details { min-height: 23.5em; grid-row: span 3; }
+.rw-net-details {
+  min-height: 23.5em; grid-row: span 3; background: var(--rw-faint); border-radius: 4px; padding: 0.5em 0.8em;
+}
 .rw-net-two .rw-net-details { min-height: 12em; }
 .rw-net-two .rw-net-details .rw-heading { min-height: 0; }
 .rw-net-two .rw-net-details dl { columns: 2; }

@@ -255,6 +255,6 @@ export function differenceInWords(one, other, index) {
   const at = a.path === b.path ? a.path || "the network itself" : `${a.path} and ${b.path}`;
   return (
     `They first differ at operation ${index + 1}, in ${at}: ${labelOf(a)} gives ${times(a.shape)}; ` +
-    `in the kept one, ${labelOf(b)} gives ${times(b.shape)}.`
+    `in the other, ${labelOf(b)} gives ${times(b.shape)}.`
   );
 }
