@@ -31,7 +31,7 @@ CHAPTER_NAME = re.compile(r"^(\d\d)_\w+$")
 CELL_OPTIONS = {"tags", "exercise", "check", "mystnb"}
 CELL_TAGS = {
     "hide-input", "hide-output", "hide-cell", "remove-input", "remove-output", "remove-cell",
-    "output_scroll", "scroll-output", "page-only",
+    "output_scroll", "scroll-output", "wrap-output", "page-only",
 }  # fmt: skip
 
 BLANK = ("# YOUR CODE HERE", "raise NotImplementedError()")

@@ -23,7 +23,8 @@ def image_row(
     """Draw small images in rows.
 
     Args:
-        images: arrays (H, W, 3) of colours, or (H, W) of numbers, each scaled by itself.
+        images: arrays (H, W, 3) of colours, or (H, W) of numbers, each scaled by itself;
+            None leaves a place empty.
         titles: one for each; empty strings leave it out.
         alt, caption: of the figure.
         columns: images in a row.
@@ -35,6 +36,8 @@ def image_row(
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        if image is None:
+            continue
         array = np.asarray(image)
         if array.dtype == np.uint8:
             ax.imshow(array, interpolation="nearest")

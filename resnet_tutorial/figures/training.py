@@ -90,11 +90,15 @@ def number_formats() -> Drawing:
                 ax.add_patch(
                     Rectangle((left + bit, -row), 0.92, 0.8, facecolor=FILL[kind], edgecolor=INK, linewidth=0.6)
                 )
-            if count > 1:
+            if count > 1:  # the number takes the bits in the middle, as many as it needs
+                span = 2 if count % 2 == 0 else 3 if count > 9 else 1
+                start, wide = left + (count - span) // 2, span - 0.08
+                ax.add_patch(
+                    Rectangle((start, -row), wide, 0.8, facecolor=FILL[kind], edgecolor=INK, linewidth=0.6)
+                )
                 ax.text(
-                    left + count / 2, 0.4 - row, str(count), color=ON_FILL, ha="center", va="center",
+                    start + wide / 2, 0.4 - row, str(count), color=ON_FILL, ha="center", va="center",
                     fontsize=10.5, fontweight="bold",
-                    bbox={"facecolor": FILL[kind], "edgecolor": "none", "pad": 1.5},
                 )  # fmt: skip
             left += count
     for (kind, word), x in zip(parts, (0, 5.2, 17.5), strict=True):
@@ -115,7 +119,7 @@ def curves_of_a_run(history: History, caption: str = "") -> Drawing:
     parts = {"train": "training, augmented", "val": "validation", "test": "test"}
     told = []
     for ax, kind in zip(axes, ("loss", "error"), strict=True):
-        for (part, word), colour, style in zip(parts.items(), LINES, ("-o", "--s", "--^"), strict=False):
+        for (part, word), colour, style in zip(parts.items(), LINES, ("--o", "-s", "-^"), strict=False):
             values = getattr(history, f"{part}_{kind}")
             if values:
                 ax.plot(history.epoch[: len(values)], values, style, color=colour, markersize=4, label=word)

@@ -85,10 +85,13 @@ export class NetworkList {
 
   reveal() {
     this.inSight = this.whatIsChosen;
-    const top = this.place * ROW;
-    const height = this.node.clientHeight || 480;
-    if (top < this.node.scrollTop) this.node.scrollTop = top;
-    if (top + ROW > this.node.scrollTop + height) this.node.scrollTop = top + ROW - height;
+    const rows = Math.floor((this.node.clientHeight || 480) / ROW); // that are seen whole
+    const first = Math.ceil(this.node.scrollTop / ROW);
+    if (first <= this.place && this.place < first + rows) return;
+    const isNear = first - 3 <= this.place && this.place < first + rows + 2;
+    // From row to row the list moves by as little as it must; what is far away comes into the middle.
+    const begin = this.place < first ? this.place : this.place - rows + 1;
+    this.node.scrollTop = ROW * (isNear ? begin : Math.max(0, this.place - Math.floor(rows / 2)));
   }
 
   pressed(event) {
@@ -262,7 +265,7 @@ function loop(x, middle, reach, identity) {
 }
 
 export const STYLE_OF_LIST = `
-.rw-net-list { position: relative; height: 30em; overflow: auto; border: 1px solid var(--rw-line); border-radius: 4px; scrollbar-gutter: stable; }
+.rw-net-list { position: relative; box-sizing: border-box; height: ${heightOf(15)}; overflow: auto; border: 1px solid var(--rw-line); border-radius: 4px; scrollbar-gutter: stable; }
 .rw-net-space { position: relative; }
 .rw-net-row { position: absolute; left: 0; right: 0; height: ${ROW}px; display: flex; align-items: center; gap: 0.5em; cursor: default; padding-right: 0.5em; }
 .rw-net-group, .rw-net-block { cursor: pointer; }

@@ -400,7 +400,7 @@ const STYLE_OF_RESNEXT = `
   caption-side: bottom; color: var(--rw-quiet); font-size: 0.9em; padding: 0.4em 0 0; text-align: left;
 }
 .rw .rw-rx-table :is(th, td) {
-  padding: 0.12em 0 0.12em 0.6em; text-align: right; border: 0; background: none; font-weight: 400; white-space: nowrap;
+  padding: 0.12em 0 0.12em 0.9em; text-align: right; border: 0; background: none; font-weight: 400; white-space: nowrap;
 }
 .rw .rw-rx-table th:first-child { text-align: left; padding-left: 0; }
 .rw .rw-rx-table thead th { color: var(--rw-quiet); border-bottom: 1px solid var(--rw-line); }

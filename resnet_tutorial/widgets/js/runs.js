@@ -158,7 +158,7 @@ const STYLE_OF_RUNS = `
 .rw-runs-numbers { overflow-x: auto; }
 .rw .rw-runs-numbers .rw-runs-table {  /* the book's own rule for tables in outputs is a strong one */
   display: table; table-layout: fixed; margin: 0;
-  width: 100%; min-width: calc(8em + 6.2em * var(--rw-columns)); max-width: calc(9em + 13em * var(--rw-columns));
+  width: 100%; min-width: calc(10em + 7em * var(--rw-columns)); max-width: calc(11em + 13em * var(--rw-columns));
   border-collapse: collapse; font-size: 0.92em; font-variant-numeric: tabular-nums;
 }
 .rw .rw-runs-numbers tr { background: none; }
@@ -170,7 +170,7 @@ const STYLE_OF_RUNS = `
 .rw .rw-runs-numbers thead th { font-weight: 650; }
 .rw .rw-runs-numbers thead .rw-runs-sample { margin: 0 0 0.1em auto; }
 .rw .rw-runs-numbers :is(th[scope="row"], thead td) {
-  width: 8.6em; text-align: left; padding-left: 0; color: var(--rw-quiet);
+  width: 10.6em; text-align: left; padding-left: 0; color: var(--rw-quiet);
 }
 .rw .rw-runs-numbers .rw-runs-part { text-align: left; font-weight: 650; padding: 0.7em 0 0.22em; }
 .rw .rw-runs-drawn td { font-weight: 600; }

@@ -287,6 +287,7 @@ class Tracer {
     const list = this.lists[this.active];
     const row = list.rows[list.place];
     const known = this.active ? Infinity : this.known;
+    if (row.kind !== "image") this.body.classList.add("rw-net-used"); // from now on it keeps the room of a layer's facts
     const show = (title, ...more) => {
       const heading = element("p", { class: "rw-heading" }, this.active ? `Compared with: ${title}` : title);
       this.details.replaceChildren(heading, ...more);

@@ -1,5 +1,7 @@
 // How the shape tracer looks around its list.
 
+import { heightOf } from "./network_list.js";
+
 export const STYLE_OF_TRACER = `
 .rw [hidden] { display: none !important; }
 .rw-net-body { display: grid; grid-template-columns: minmax(0, 1fr) 15.5em; gap: 0.7em 1em; }
@@ -36,18 +38,19 @@ export const STYLE_OF_TRACER = `
 }
 @container rw (max-width: 49em) {
   .rw-net-body.rw-net-two { grid-template-columns: minmax(0, 1fr); }
-  .rw-net-two .rw-net-list { height: 18em; }
+  .rw-net-two .rw-net-list { height: ${heightOf(9)}; }
 }
 @container rw (max-width: 47em) {
   .rw-net-body { grid-template-columns: minmax(0, 1fr); }
   .rw-net-two .rw-net-details dl { columns: 1; }
-  .rw-net-details { min-height: 17em; }
+  .rw-net-details { min-height: 0; }
+  .rw-net-used .rw-net-details { min-height: 17em; }
   .rw-net-details dl > div { display: grid; grid-template-columns: 8.2em minmax(0, 1fr); gap: 0 0.6em; }
   .rw-net-details .rw-heading { min-height: 0; }
   .rw-net-asks .rw-net-details { min-height: 6em; }
 }
 @container rw (max-width: 30em) {
   .rw .rw-net-asked, .rw .rw-net-verdict { min-height: 4.4em; }
-  .rw-net-details, .rw-net-two .rw-net-details { min-height: 23.5em; }
+  .rw-net-used .rw-net-details, .rw-net-two .rw-net-details { min-height: 23.5em; }
 }
 `;
