@@ -131,6 +131,19 @@ def test_no_markup_is_left_over(html, document):
     assert "cell_output traceback" not in article
 
 
+def test_a_formula_has_one_number_on_the_page_and_in_the_notebook(html):
+    numbered = 0
+    for document in CHAPTERS:
+        notebook = (html / "notebooks" / f"{document.split('/')[-1]}.ipynb").read_text(encoding="utf-8")
+        page = (html / f"{document}.html").read_text(encoding="utf-8")
+        shown = set(re.findall(r"\\tag\{([\d.]+)\}", notebook))
+        referred = set(re.findall(r'href="#equation-[a-z][^"]*">\(([\d.]+)\)', page))
+        assert shown <= set(re.findall(r'class="eqno"[^>]*>\(([\d.]+)\)', page))
+        assert shown == referred
+        numbered += len(shown)
+    assert numbered
+
+
 @pytest.mark.parametrize("document", CHAPTERS)
 def test_every_exercise_has_its_card_its_solution_and_a_passed_check(html, document):
     from chapter_source import read_chapter
@@ -141,7 +154,7 @@ def test_every_exercise_has_its_card_its_solution_and_a_passed_check(html, docum
     text = (html / f"{document}.html").read_text(encoding="utf-8")
     assert text.count('class="exercise-meta"') == len(exercises)
     assert len(re.findall("<summary>Solution</summary>", text)) == len(exercises)
-    assert len(re.findall(r"Exercise \d+\.\d+: passed", text)) >= len(exercises)
+    assert len(re.findall(r"Exercise\s\d+\.\d+: passed", text)) >= len(exercises)
     assert "not attempted yet" not in text
 
 

@@ -32,6 +32,14 @@ def test_a_passed_exercise_is_kept_and_counted_once(file):
     assert "<progress" in earned._repr_html_()
 
 
+def test_the_next_exercise_is_in_the_chapter_that_one_is_in_or_behind_the_last_one_passed(file):
+    assert "Next: exercise 1.1" in str(check.progress())
+    assert "Next: exercise 4.1" in str(check.progress(chapter=4))
+    assert check.needs_projection(right).passed
+    assert "Next: exercise 3.2" in str(check.progress(chapter=2))
+    assert "Next: exercise 4.1" in str(check.progress(chapter=4))
+
+
 def test_a_later_failure_takes_nothing_away_and_tries_are_counted(file):
     check.needs_projection(lambda i, o, s: True)
     assert Record.read(file).tries == {"needs_projection": 1}

@@ -68,10 +68,10 @@ def test_nothing_of_myst_is_left(text):
         "Read [5. The other page](05_other.ipynb),",
         "or the [part `b`](05_other.ipynb).",
         "The [paper](https://arxiv.org/abs/1512.03385) is elsewhere.",
-        "Inline $y = F(x) + x$ and $x_l$, and in (1) the sum:",
-        "$$\ny_l = h(x_l) + F(x_l, W_l)\n\\tag{1}\n$$",
+        "Inline $y = F(x) + x$ and $x_l$, and in (4.1) the sum:",
+        "$$\ny_l = h(x_l) + F(x_l, W_l)\n\\tag{4.1}\n$$",
         "$$ \\sum_{i=1}^{n} x_i^2 $$",
-        "\\tag{2}\n$$",
+        "\\tag{4.3}\n$$",
         "| `conv1` | 64 × 112 × 112 |",
         "> **Note.** A note with **bold** text.\n>\n> - and a list\n> - of two items",
         "> **Tip.** A tip begins on the line of its directive.",
@@ -125,6 +125,17 @@ def test_a_notebook_opens_with_title_badge_and_installation(notebook):
     assert f"%pip install -q git+{repository().url}@main" in install.source
     assert 'find_spec("resnet_tutorial") is None' in install.source
     assert first.source.startswith("The first sentence")
+
+
+def test_what_is_folded_on_the_page_is_folded_in_the_notebook():
+    notebook = make_notebook(ROOT / "book" / "04_bottleneck.md")
+    folded = [cell for cell in notebook.cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
+    assert folded and all(cell.metadata["cellView"] == "form" for cell in folded)
+    assert all("nbgrader" not in cell.metadata for cell in folded)
+
+
+def test_it_closes_with_the_score(notebook):
+    assert notebook.cells[-1].source.endswith("check.progress(chapter=4)")
 
 
 def test_nothing_was_run(notebook):

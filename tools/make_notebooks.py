@@ -100,10 +100,10 @@ def make_notebook(
                 exercise_entry(block.check, chapter, block.line, catalog),
             )
         else:
-            cells.code(cell_source(block, chapter, root))
+            cells.code(cell_source(block, chapter, root), folded="hide-input" in block.tags)
 
     if any(not isinstance(block, Text) and block.exercise for block in chapter.blocks):
-        cells.put_progress()
+        cells.put_progress(chapter.number)
     cells.put_install(links)
     notebook = nbformat.v4.new_notebook(cells=cells.cells, metadata=notebook_metadata(chapter))
     nbformat.validate(notebook)
@@ -164,8 +164,10 @@ class _Cells:
     def markdown(self, text: str) -> None:
         self.cells.append(nbformat.v4.new_markdown_cell(text, id=self.name()))
 
-    def code(self, source: str) -> None:
-        self.cells.append(nbformat.v4.new_code_cell(source, id=self.name()))
+    def code(self, source: str, folded: bool = False) -> None:
+        """A cell; ``folded`` as on the page, for Jupyter and for Colab: what draws a figure may tell what it shows."""
+        metadata = {"cellView": "form", "jupyter": {"source_hidden": True}} if folded else {}
+        self.cells.append(nbformat.v4.new_code_cell(source, id=self.name(), metadata=metadata))
 
     def exercise(self, source: str, entry: Any) -> None:
         metadata = nbgrader(entry.id, solution=True)
@@ -177,11 +179,12 @@ class _Cells:
         name = fit(f"{self.prefix}-check-{slug(entry.id)}")
         self.cells.append(nbformat.v4.new_code_cell(source, id=name, metadata=metadata))
 
-    def put_progress(self) -> None:
+    def put_progress(self, number: int | None) -> None:
         """Close with the score, which belongs to a reader and so is not on the page."""
         self.section(PROGRESS.splitlines()[:1])
         self.markdown(PROGRESS)
-        self.code("from resnet_tutorial import check\n\ncheck.progress()")
+        here = f"chapter={number}" if number else ""
+        self.code(f"from resnet_tutorial import check\n\ncheck.progress({here})")
 
     def put_install(self, links: Repository) -> None:
         """Badge under the title, and the install cell after it, before everything else."""

@@ -126,14 +126,21 @@ class Converter:
     book: Book
     repository: Repository
     catalog: Mapping[str, Any] | None = None
-    equations: list[str] = field(default_factory=list)
+    equations: dict[str, str] = field(default_factory=dict)  # label -> number
 
     def __post_init__(self) -> None:
-        # Equations are numbered before the text is converted, since a reference may stand before its equation.
+        # Equations are numbered before the text is converted, since a reference may stand before its equation; all
+        # of them, as on the page, although here only those that have a label show their number.
+        count, inside = 0, False
         for block in self.chapter.blocks:
             for line in getattr(block, "lines", []):
-                if match := re.match(r"^\s*(?:\$\$\s*\(([\w:.-]+)\)|:label:\s*(\S+))\s*$", line):
-                    self.equations.append(match[1] or match[2])
+                begins = re.match(r"^\s*(?:\$\$|(?:```+|:::+)\{math\})", line) and not inside
+                count += bool(begins)
+                if re.match(r"^\s*\$\$", line):
+                    inside = bool(begins) and line.count("$$") == 1
+                if match := re.match(r"^\s*(?:.*\$\$\s*\(([\w:.-]+)\)|:label:\s*(\S+))\s*$", line):
+                    number = self.chapter.number
+                    self.equations[match[1] or match[2]] = str(count) if number is None else f"{number}.{count}"
 
     # --- blocks ---
 
@@ -254,7 +261,7 @@ class Converter:
         return self._formula(inner.split("\n"), label)
 
     def _formula(self, rows: list[str], label: str | None) -> list[str]:
-        tag = [rf"\tag{{{self.equations.index(label) + 1}}}"] if label else []
+        tag = [rf"\tag{{{self.equations[label]}}}"] if label else []
         return ["", "$$", *rows, *tag, "$$", ""]
 
     def _code(self, argument: str, options: dict, content: list[str], line: int) -> list[str]:
@@ -333,7 +340,7 @@ class Converter:
         if name == "eq":
             if target not in self.equations:
                 raise self.error(line, f"no equation is labelled '{target}' in this chapter")
-            return f"({self.equations.index(target) + 1})"
+            return f"({self.equations[target]})"
         if name == "math":
             return f"${content}$"
         if name in ("sub", "sup"):

@@ -79,7 +79,7 @@ def downloads(page: str) -> str:
     >>> downloads('<a href="../notebooks/01_a.ipynb" target="_blank">')
     '<a href="../notebooks/01_a.ipynb" download>'
     """
-    return re.sub(r'(href="[^"]*notebooks/\w+\.ipynb") target="_blank"', r"\1 download", page)
+    return re.sub(r'(href="(?!https?:)[^"]*notebooks/\w+\.ipynb") target="_blank"', r"\1 download", page)
 
 
 def plainer(page: str) -> str:

@@ -64,6 +64,7 @@ def add_buttons(
                 "label": "download-notebook-button",
             },
         ]
+        app.add_js_file("notebook.js", loading_method="defer")
     context["header_buttons"] = buttons
 
 

@@ -191,14 +191,17 @@ class Progress:
         )
 
 
-def progress() -> Progress:
-    """Return what is passed: ``check.progress()`` in a notebook shows it as a table."""
+def progress(chapter: int = 1) -> Progress:
+    """Return what is passed: ``check.progress()`` in a notebook shows it as a table.
+
+    ``chapter``: where a reader is who has passed nothing yet; the next exercise is looked for from there on.
+    """
     from resnet_tutorial.check.core import catalog
 
     record, complaints = load()
     chapters: dict[int, Chapter] = {}
     open_ones: list[tuple[int, str]] = []
-    reached = 0  # the chapter of the last exercise that is passed
+    reached = chapter  # then that of the last exercise that is passed
     for name, exercise in catalog().items():
         c = chapters.setdefault(exercise.chapter, Chapter(exercise.chapter, 0, 0, 0, 0))
         done = name in record.passed
@@ -207,7 +210,7 @@ def progress() -> Progress:
         c.done += done
         c.earned += exercise.points * done
         if done:
-            reached = exercise.chapter
+            reached = max(reached, exercise.chapter)
         else:
             open_ones.append((exercise.chapter, f"{exercise.chapter}.{exercise.number}, {exercise.title}"))
     behind = [title for chapter, title in open_ones if chapter >= reached]

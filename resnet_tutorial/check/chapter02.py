@@ -24,7 +24,8 @@ def _expect_int(value: Any, expect: Expectations, call: str) -> int | None:
     expect(
         whole(value) is not None, "wrong-type",
         f"{call} gave {described(value)}; a number of pixels or weights is an int.",
-        hint="Divide with //, which rounds down and stays whole; / gives a float. Return, do not print.",
+        hint="Return how many, not which: len(…) counts them." if isinstance(value, list | tuple | set | range)
+        else "Divide with //, which rounds down and stays whole; / gives a float. Return, do not print.",
     )  # fmt: skip
     return whole(value)
 
