@@ -36,7 +36,7 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 
 def projection(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """Return the projection shortcut (option B): a 1x1 convolution and its batch normalisation."""
+    """Return the projection shortcut (option B): a 1x1 convolution and a batch norm."""
     return nn.Sequential(
         conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels)
     )
@@ -45,8 +45,7 @@ def projection(in_channels: int, out_channels: int, stride: int = 1) -> nn.Seque
 def needs_projection(in_channels: int, out_channels: int, stride: int) -> bool:
     """Tell whether a block changes its input's shape, so that ``x`` cannot be added.
 
-    Both conditions matter: the first stage of a bottleneck network goes from 64 to
-    256 channels at stride 1.
+    The first block of a bottleneck network changes it at stride 1: 64 channels become 256.
     """
     return stride != 1 or in_channels != out_channels
 

@@ -123,3 +123,15 @@ def test_there_are_words_for_all_that_holds(exercise):
 
 def test_what_is_said_of_wrong_answers_has_words():
     assert HOLDS.keys() >= ALWAYS
+
+
+def test_the_book_s_version_is_not_taken_for_the_learner_s(monkeypatch, tmp_path):
+    """A check that is run twice after a wrong answer meets what it has put in the answer's place."""
+    monkeypatch.setenv("RESNET_TUTORIAL_PROGRESS", str(tmp_path / "progress.json"))
+    wrong = check.needs_projection(lambda in_channels, out_channels, stride: stride == 2)
+    again = check.needs_projection(wrong.working_version())
+    assert "this is the book's version, not yours" in str(again) and "Run the cell with your answer again" in str(again)
+    assert "passed" not in again._repr_html_().replace("that is not passed", "") and "Right" not in str(again)
+    assert check.progress().exercises[0] == 0
+    own = check.needs_projection(lambda in_channels, out_channels, stride: stride != 1 or in_channels != out_channels)
+    assert "passed, 1 point" in str(own)

@@ -78,7 +78,7 @@ def test_needs_projection_in_other_words(right):
         (lambda i, o, s: None, "no-answer"),
         (lambda i, o, s: "yes", "no-answer"),
         (lambda i, o, s: torch.tensor([s > 1, i != o]), "no-answer"),
-        (lambda i, o, s: s == 1 and i == o, "projects-always"),
+        (lambda i, o, s: s == 1 and i == o, "inverted"),
     ],
 )
 def test_needs_projection_gone_wrong(wrong, code):

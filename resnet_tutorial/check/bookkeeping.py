@@ -165,7 +165,8 @@ class Progress:
                 f"{whole} of {len(self.chapters)} chapters.")  # fmt: skip
 
     def _ending(self) -> list[str]:
-        return [*([f"Next: exercise {self.next}."] if self.next else ["All of it is done."]), *self.remarks]
+        stop = "" if self.next[-1:] in "?!" else "."
+        return [f"Next: exercise {self.next}{stop}" if self.next else "All of it is done.", *self.remarks]
 
     def __str__(self) -> str:
         lines = [self._summary()]

@@ -94,6 +94,8 @@ class Report:
         replaced: functions of torch or Python that the learner's code had replaced; the check put
             them back.
         remarks: what is worth knowing about a right answer, such as a line that it could do without.
+        borrowed: whether the book's own version was checked, which a check that is not passed leaves
+            under the learner's name.
     """
 
     exercise: Exercise
@@ -103,6 +105,7 @@ class Report:
     printed: str = ""
     replaced: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    borrowed: bool = False
 
     @property
     def passed(self) -> bool:
@@ -122,6 +125,8 @@ class Report:
         where = f"Exercise {self.exercise.chapter}.{self.exercise.number}"
         if not self.attempted:
             return f"{where}: not attempted yet. The cells below go on with the book's version."
+        if self.passed and self.borrowed:
+            return f"{where}: this is the book's version, not yours."
         if self.passed:
             points = self.exercise.points
             return f"{where}: passed, {points} point{'' if points == 1 else 's'}."
@@ -132,6 +137,8 @@ class Report:
 
     def holds(self) -> list[str]:
         """Return in a few words each what was looked at and is right, in the order in which it was."""
+        if self.borrowed:
+            return []
         failed = {f.code for f in self._failures()}
         right = (f.code for f in self.findings if f.ok and (self.passed or f.code in ALWAYS - failed))
         known = (HOLDS.get(f"{self.exercise.id}/{code}", HOLDS.get(code)) for code in right)
@@ -151,7 +158,9 @@ class Report:
 
     def _notes(self) -> list[str]:
         """Return what should be known besides the findings."""
-        remarks = [*self.remarks] if self.passed else []
+        remarks = [*self.remarks] if self.passed and not self.borrowed else []
+        if self.borrowed:
+            remarks.append(_BORROWED)
         if self.replaced:
             some = ", ".join(self.replaced[:3]) + (" ..." if len(self.replaced) > 3 else "")
             remarks.append(f"Note: {some} had been replaced; the check used the original.")
@@ -162,7 +171,9 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        state = "passed" if self.passed else ("failed" if self.attempted else "open")
+        state = "failed" if self.attempted and not self.passed else "open"
+        if self.passed and not self.borrowed:
+            state = "passed"
         colour = {"passed": "#1b7f5c", "failed": "#c2410c", "open": "#6b7280"}[state]
         items = "".join(
             f"<li>{escape(f.message)} <code>{escape(f.code)}</code>"
@@ -183,6 +194,10 @@ class Report:
         )
 
 
+_BORROWED = (
+    "A check that is not passed puts the book's version under the name of your answer, so that the cells below go on. "
+    "Run the cell with your answer again, then this one."
+)
 # Written into each element: a notebook has no style sheet of the book's.
 _LIST = "list-style:none;padding:0;margin:.5em 0 0;display:flex;flex-wrap:wrap;gap:0 1.2em;font-size:.9em"
 _ITEM = "margin:0;padding-left:1.1em;text-indent:-1.1em"
@@ -223,7 +238,8 @@ class Exercise:
 
     def __call__(self, attempt: Any) -> Report:
         report = self._examine(attempt)
-        if report.attempted and attempt is not self.load_solution():
+        report.borrowed = attempt is self.load_solution()
+        if report.attempted and not report.borrowed:
             note(self.id, report.passed)
         if (_GRADING or os.environ.get("NBGRADER_EXECUTION")) and not report.passed:
             raise CheckFailed(str(report))
