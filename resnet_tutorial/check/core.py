@@ -196,7 +196,7 @@ class Report:
 
 _BORROWED = (
     "A check that is not passed puts the book's version under the name of your answer, so that the cells below go on. "
-    "Run the cell with your answer again, then this one."
+    "Run the cell with your answer again, mend it if Python complains, and then run this one."
 )
 # Written into each element: a notebook has no style sheet of the book's.
 _LIST = "list-style:none;padding:0;margin:.5em 0 0;display:flex;flex-wrap:wrap;gap:0 1.2em;font-size:.9em"
