@@ -15,7 +15,7 @@ import pytest
 
 from resnet_tutorial.data import DataError, cifar10, data_directory, load, load_or_shapes
 from resnet_tutorial.data.shapes_set import FORMS, draw
-from resnet_tutorial.data.where import told
+from resnet_tutorial.data.where import from_home
 
 TRAIN, TEST = 300, 60
 
@@ -87,9 +87,9 @@ def test_missing_without_network_is_a_sentence(folder, no_network):
 
 
 def test_a_folder_is_told_without_the_name_of_its_owner():
-    assert told(Path.home() / ".cache" / "resnet_tutorial") == "~/.cache/resnet_tutorial"
+    assert from_home(Path.home() / ".cache" / "resnet_tutorial") == "~/.cache/resnet_tutorial"
     elsewhere = Path(Path.home().anchor) / "images"
-    assert told(elsewhere) == str(elsewhere)
+    assert from_home(elsewhere) == str(elsewhere)
 
 
 def test_shapes_step_in_and_say_so(folder, no_network, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import chapter_cards
 import layer_kinds
 import network_map
-import whole_sizes
+import unbroken
 
 from resnet_tutorial.check import catalog
 
@@ -66,6 +68,11 @@ def test_a_chapter_without_a_time_is_refused(tmp_path):
         chapter_cards.read_chapter(path)
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "book" / "_ext").glob("*.py")))
+def test_the_examples_in_the_extensions_docstrings_hold(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
 def test_names_of_layers_carry_their_kind_and_nothing_else_does():
     block = '<span class="n">nn</span><span class="o">.</span><span class="n">ReLU</span><span class="n">relu2</span>'
     assert layer_kinds.mark(block).count("layer-relu") == 1
@@ -80,9 +87,9 @@ def test_names_of_layers_carry_their_kind_and_nothing_else_does():
 
 def test_a_size_stays_on_its_line_but_in_code_nothing_is_changed():
     kept = "64\u00a0×\u00a056\u00a0×\u00a056"
-    assert whole_sizes.whole("<p>64 × 56 × 56, or a × sign</p>") == f"<p>{kept}, or a\u00a0×\u00a0sign</p>"
+    assert unbroken.unbroken("<p>64 × 56 × 56, or a × sign</p>") == f"<p>{kept}, or a\u00a0×\u00a0sign</p>"
     for tag in ("pre", "script", "svg"):
-        assert whole_sizes.whole(f"<{tag} id='a'>3 × 3</{tag}>") == f"<{tag} id='a'>3 × 3</{tag}>"
+        assert unbroken.unbroken(f"<{tag} id='a'>3 × 3</{tag}>") == f"<{tag} id='a'>3 × 3</{tag}>"
 
 
 # --- in a browser ---

@@ -116,7 +116,7 @@ LOOKS_OF_ALL = """() => [...document.querySelectorAll("body *")].map((node) => {
 def test_the_rules_that_are_left_out_of_the_style_sheet_change_nothing(chromium, html, document):
     """The search's page keeps the sheets as they come: put together, they are what the others' sheet was made of."""
     search = (html / "search.html").read_text(encoding="utf-8")
-    sheets = [html / name for name in light_pages._SHEET.findall(search)]
+    sheets = [html / name for name in light_pages.SHEET.findall(search)]
     sheets += [html / "_static" / "api.css"] * (document == "book/api")  # which no other page has
     own = re.findall(r'href="\.\./_static/(all-\w+\.css)"', (html / f"{document}.html").read_text(encoding="utf-8"))
     (sheet,) = [(html / "_static" / name).read_text(encoding="utf-8") for name in own]

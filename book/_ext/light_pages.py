@@ -26,7 +26,7 @@ from used_styles import Names, names_in, used
 _OPTIONS = re.compile(r'<script src="[^"]*_static/documentation_options\.js[^"]*"></script>')
 _BLOCKING = re.compile(r'<script (?![^>]*\b(?:defer|async)\b)([^>]*\bsrc="[^"]*_static/[^"]*"[^>]*)>')
 _AHEAD = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')
-_SHEET = re.compile(r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*_static/[^"?]*\.css)[^"]*"[^>]*>\n?')
+SHEET = re.compile(r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*_static/[^"?]*\.css)[^"]*"[^>]*>\n?')
 _LOOK = 'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";'
 _SETTLED = """\
 document.documentElement.dataset.theme = ((mode) => mode !== "auto" ? mode :
@@ -58,7 +58,7 @@ def bundle(sheets: tuple[Path, ...], static: Path, names: Names) -> str:
 def with_one_sheet(page: str, path: Path, static: Path, bundled: Callable[[tuple[Path, ...]], str]) -> str:
     """Return a page with one style sheet in the place of its first."""
     head, body, rest = page.partition("</head>")
-    names = _SHEET.findall(head)
+    names = SHEET.findall(head)
     if len(names) < 2:
         return page
     name = bundled(tuple((path.parent / each).resolve() for each in names))
@@ -70,7 +70,7 @@ def with_one_sheet(page: str, path: Path, static: Path, bundled: Callable[[tuple
         first, keep = False, first
         return link if keep else ""
 
-    return _SHEET.sub(once, head) + body + rest
+    return SHEET.sub(once, head) + body + rest
 
 
 def downloads(page: str) -> str:
@@ -78,6 +78,8 @@ def downloads(page: str) -> str:
 
     >>> downloads('<a href="../notebooks/01_a.ipynb" target="_blank">')
     '<a href="../notebooks/01_a.ipynb" download>'
+    >>> downloads('<a href="https://colab.example/notebooks/01_a.ipynb" target="_blank">')
+    '<a href="https://colab.example/notebooks/01_a.ipynb" target="_blank">'
     """
     return re.sub(r'(href="(?!https?:)[^"]*notebooks/\w+\.ipynb") target="_blank"', r"\1 download", page)
 

@@ -37,7 +37,7 @@ class CheckFailed(AssertionError):
     """Raised instead of returning a failed report when nbgrader executes the notebook."""
 
 
-class Told(Exception):
+class CannotGoOn(Exception):
     """A finding that is met deep inside a check, where nothing can go on: code, message and hint."""
 
     def __init__(self, code: str, message: str, hint: str) -> None:
@@ -353,7 +353,7 @@ def _is_untouched_stub(error: NotImplementedError) -> bool:
 
 def _explain(error: Exception) -> tuple[str, str, str]:
     """Return code, message and hint for an exception that got out of a check."""
-    if isinstance(error, Told):
+    if isinstance(error, CannotGoOn):
         return error.code, str(error), error.hint
     if learners_frames(error):
         return "raised", _describe(error), _hint(error)

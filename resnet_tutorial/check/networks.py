@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from ..models import make_layer
 from .common import begins_alive, by, parameter_count, some
-from .core import Expectations, Told, learners_frames
+from .core import CannotGoOn, Expectations, learners_frames
 from .residual import one_thread
 from .residual.plan import key
 from .residual.program import Values
@@ -162,7 +162,7 @@ class _Look:
         except Exception as error:
             place = where_it_stops(model, x)
             if place and not learners_frames(error):
-                raise Told(
+                raise CannotGoOn(
                     "does-not-run", f"{self.network.call}, given {by(x.shape)}, stops at {place}.",
                     "Each part takes as many channels as the one before it gives: go through them in order.",
                 ) from None

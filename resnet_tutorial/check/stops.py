@@ -29,14 +29,14 @@ def where_it_stops(model: nn.Module, x: Tensor) -> str:
         with torch.no_grad():
             model(x)
     except RuntimeError:
-        return _told(*running[-1]) if running else ""
+        return _sentence(*running[-1]) if running else ""
     finally:
         for hook in hooks:
             hook.remove()
     return ""
 
 
-def _told(name: str, layer: nn.Module, args: Any) -> str:
+def _sentence(name: str, layer: nn.Module, args: Any) -> str:
     wanted = getattr(layer, "in_channels", getattr(layer, "num_features", getattr(layer, "in_features", None)))
     takes = f" takes {wanted} channels and" if isinstance(wanted, int) else ""
     given = by(args[0].shape) if args and isinstance(args[0], Tensor) else "no tensor"

@@ -17,7 +17,7 @@ import numpy as np
 
 from resnet_tutorial.data.errors import DataError
 from resnet_tutorial.data.image_set import ImageSet
-from resnet_tutorial.data.where import data_directory, told
+from resnet_tutorial.data.where import data_directory, from_home
 
 FILE = "cifar10.npz"
 ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -61,7 +61,7 @@ def read(path: Path) -> ImageSet:
         DataError: the file is missing, damaged, or holds something else.
     """
     if not path.exists():
-        raise DataError(f"There is no {FILE} in {told(path.parent)}.")
+        raise DataError(f"There is no {FILE} in {from_home(path.parent)}.")
     try:
         # Reading an array to its end also checks the checksum that the archive keeps for it.
         with np.load(path, allow_pickle=False) as archive:

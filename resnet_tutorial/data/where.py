@@ -13,8 +13,8 @@ def data_directory() -> Path:
     return Path(chosen).expanduser() if chosen else _user_cache() / "resnet_tutorial"
 
 
-def told(folder: Path) -> str:
-    """Return a folder as messages name it: from the user's own folder on, which is ``~``."""
+def from_home(folder: Path) -> str:
+    """Return a folder's name as messages write it: from the user's own folder on, which is ``~``."""
     return f"~/{folder.relative_to(Path.home()).as_posix()}" if folder.is_relative_to(Path.home()) else str(folder)
 
 

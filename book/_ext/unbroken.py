@@ -13,10 +13,10 @@ _NUMBERED = re.compile(r"\b([Cc]hapter|[Ss]tage|[Ee]xercise|[Ff]igure|[Tt]able|[
 _HYPHENED = re.compile(r'<span class="pre">(?=[^<]{1,18}<)(?=[^<]*-)')
 
 
-def whole(body: str) -> str:
-    """Return a page's HTML with spaces that do not break around the sign.
+def unbroken(body: str) -> str:
+    """Return a page's HTML with spaces and hyphens at which no line breaks.
 
-    >>> whole("a 3 × 3, <pre>3 × 3</pre>") == "a 3\\u00a0×\\u00a03, <pre>3 × 3</pre>"
+    >>> unbroken("a 3 × 3, <pre>3 × 3</pre>") == "a 3\\u00a0×\\u00a03, <pre>3 × 3</pre>"
     True
     """
     parts = _APART.split(body)
@@ -27,13 +27,13 @@ def whole(body: str) -> str:
     return "".join(parts)
 
 
-def keep_whole(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree) -> None:
-    """`html-page-context`: sizes of a page."""
+def keep_together(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree) -> None:
+    """`html-page-context`: the text of a page."""
     if "body" in context:
-        context["body"] = whole(context["body"])
+        context["body"] = unbroken(context["body"])
 
 
 def setup(app: Sphinx) -> dict:
     """Register the step."""
-    app.connect("html-page-context", keep_whole)
+    app.connect("html-page-context", keep_together)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
