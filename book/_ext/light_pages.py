@@ -4,9 +4,10 @@ The theme loads some ten scripts one after another in each page's head, and the 
 them have run.
 Here they are deferred, which keeps their order; the smallest one, on which the scripts within the page depend, is
 written into the page.
-Its dozen style sheets become one that holds what the book uses.
+Its dozen style sheets become one that holds what the book uses, and the scripts that all pages have become one file.
 Code that has the colour of plain text loses the elements that say so, a third of all elements of a chapter.
-Photographs within a drawing become files of their own, which load behind the text and not before it.
+Photographs within a drawing become files of their own, as small as they can be without losing a pixel, which load
+behind the text and not before it.
 And whether a page is light or dark is settled before its first line is drawn; the theme would draw it, and then again.
 """
 
@@ -15,11 +16,13 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import io
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
 from sphinx.application import Sphinx
 from used_styles import Names, names_in, used
 
@@ -27,6 +30,7 @@ _OPTIONS = re.compile(r'<script src="[^"]*_static/documentation_options\.js[^"]*
 _BLOCKING = re.compile(r'<script (?![^>]*\b(?:defer|async)\b)([^>]*\bsrc="[^"]*_static/[^"]*"[^>]*)>')
 _AHEAD = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')
 SHEET = re.compile(r'[ \t]*<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*_static/[^"?]*\.css)[^"]*"[^>]*>\n?')
+SCRIPT = re.compile(r'[ \t]*<script\b(?![^>]*\bdata-)[^>]*\bsrc="([^"?]*_static/[^"?]*\.js)[^"]*"[^>]*></script>\n?')
 _LOOK = 'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";'
 _SETTLED = """\
 document.documentElement.dataset.theme = ((mode) => mode !== "auto" ? mode :
@@ -73,6 +77,34 @@ def with_one_sheet(page: str, path: Path, static: Path, bundled: Callable[[tuple
     return SHEET.sub(once, head) + body + rest
 
 
+def scripts_of(page: str, path: Path) -> list[Path]:
+    """Return the files of a page's scripts in the order in which they run: the deferred ones come last."""
+    found = [(" defer" in match[0], (path.parent / match[1]).resolve()) for match in SCRIPT.finditer(page)]
+    return [script for _, script in sorted(found, key=lambda each: each[0])]
+
+
+def bundle_scripts(scripts: tuple[Path, ...], static: Path) -> str:
+    """Write the scripts, one after another, into one file of `static`; return its name."""
+    # The empty statement keeps a first line "use strict" from ruling all of them.
+    whole = "\n;".join(["", *(script.read_text(encoding="utf-8") for script in scripts)])
+    name = f"all-{hashlib.sha256(whole.encode()).hexdigest()[:10]}.js"
+    if not (static / name).exists():
+        (static / name).write_text(whole, encoding="utf-8")
+    return name
+
+
+def with_one_script(
+    page: str, path: Path, static: Path, everywhere: set[Path], bundled: Callable[[tuple[Path, ...]], str]
+) -> str:
+    """Return a page with one script in the place of those that are `everywhere`; its own ones stay as they are."""
+    common = tuple(script for script in scripts_of(page, path) if script in everywhere)
+    if len(common) < 2:
+        return page
+    page = SCRIPT.sub(lambda match: "" if (path.parent / match[1]).resolve() in common else match[0], page)
+    address = f"{os.path.relpath(static, path.parent.resolve())}/{bundled(common)}".replace(os.sep, "/")
+    return page.replace("</head>", f'  <script defer src="{address}"></script>\n  </head>', 1)
+
+
 def downloads(page: str) -> str:
     """Return a page whose notebook is downloaded; the theme's button would open its text in a new tab.
 
@@ -100,10 +132,10 @@ def with_files_for_photographs(page: str, path: Path, images: Path) -> str:
         pixels = base64.b64decode(match[2])
         if len(pixels) < SMALL:
             return match[0]
-        name = f"{hashlib.sha256(pixels).hexdigest()[:16]}.png"
+        name = f"{hashlib.sha256(pixels).hexdigest()[:16]}.webp"
         images.mkdir(exist_ok=True)
         if not (images / name).exists():
-            (images / name).write_bytes(pixels)
+            Image.open(io.BytesIO(pixels)).save(images / name, lossless=True, quality=100, method=6)
         return f'{match[1]}"{os.path.relpath(images, path.parent)}/{name}"'.replace(os.sep, "/")
 
     return _PHOTOGRAPH.sub(file, page)
@@ -132,15 +164,23 @@ def lighten(app: Sphinx, exception: Exception | None) -> None:
     scripts = [path.read_text(encoding="utf-8", errors="ignore") for path in static.rglob("*.js")]
     names = names_in([*pages.values(), *scripts])
     bundled = functools.cache(lambda sheets: bundle(sheets, static.resolve(), names))
+    bundled_scripts = functools.cache(lambda scripts: bundle_scripts(scripts, static.resolve()))
+    search = out / "search.html"  # which has no script of a chapter's own
+    everywhere = set(scripts_of(search.read_text(encoding="utf-8"), search))
     for path in out.glob("*.html"):  # the search and the index
         page = path.read_text(encoding="utf-8")
         if _LOOK in page:
             path.write_text(page.replace(_LOOK, _SETTLED), encoding="utf-8")
     for path, page in pages.items():
         better = with_one_sheet(plainer(lighter(downloads(page), options)), path, static, bundled)
+        better = with_one_script(better, path, static.resolve(), everywhere, bundled_scripts)
         better = with_files_for_photographs(better, path, out / "_images")
         if better != page:
             path.write_text(better, encoding="utf-8")
+        pages[path] = better
+    for bundled_before in static.glob("all-*"):
+        if not any(bundled_before.name in page for page in pages.values()):
+            bundled_before.unlink()
 
 
 def setup(app: Sphinx) -> dict:
