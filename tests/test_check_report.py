@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from resnet_tutorial import check
-from resnet_tutorial.check.core import catalog
+from resnet_tutorial.check.core import CheckFailed, catalog
 from resnet_tutorial.check.holds import ALWAYS, HOLDS, SILENT
 
 
@@ -133,5 +133,9 @@ def test_the_book_s_version_is_not_taken_for_the_learner_s(monkeypatch, tmp_path
     assert "this is the book's version, not yours" in str(again) and "Run the cell with your answer again" in str(again)
     assert "passed" not in again._repr_html_().replace("that is not passed", "") and "Right" not in str(again)
     assert check.progress().exercises[0] == 0
+    assert again.score == 0
+    with monkeypatch.context() as graded, pytest.raises(CheckFailed, match="the book's version, not yours"):
+        graded.setenv("NBGRADER_EXECUTION", "autograde")
+        check.needs_projection(wrong.working_version())
     own = check.needs_projection(lambda in_channels, out_channels, stride: stride != 1 or in_channels != out_channels)
     assert "passed, 1 point" in str(own)

@@ -163,4 +163,4 @@ def test_nothing_to_show():
 
 def test_amounts_of_memory():
     assert "24 bytes" in str(trace(lambda x: x + 1, (2, 3)))
-    assert "4.0 KiB" in str(trace(lambda x: x + 1, (32, 32)))
+    assert "4.1 kB" in str(trace(lambda x: x + 1, (32, 32)))

@@ -3,6 +3,8 @@
   const KEY = "resnet-tutorial-progress"; // {"03_residual_block": "done", "04_bottleneck": "begun"}
   const all = document.querySelector('[data-progress="all"]');
   const mark = document.querySelector('[data-progress="chapter"]');
+  const begin = document.querySelector(".home-ways a");
+  const FIRST = begin && { href: begin.href, words: begin.textContent };
   const name = (address) => address.split(/[?#]/)[0].split("/").pop().replace(/\.html$/, "");
 
   /** Return what is kept; nothing where the browser keeps nothing, or where it is not ours. */
@@ -52,6 +54,8 @@
       link.href = next.getAttribute("href");
       link.textContent = `Go on: ${next.querySelector(".chapter-card-title").textContent}`;
     }
+    begin.href = next ? link.href : FIRST.href;
+    begin.textContent = next ? `Go on with chapter ${cards.indexOf(next) + 1}` : FIRST.words;
   };
 
   if (all) {

@@ -113,9 +113,14 @@ class Report:
         return self.attempted and bool(self.findings) and all(f.ok for f in self.findings)
 
     @property
+    def earned(self) -> bool:
+        """Whether it passed and is the learner's own."""
+        return self.passed and not self.borrowed
+
+    @property
     def score(self) -> float:
-        """The share of the exercise's points that is earned: 1.0 when passed, else 0.0."""
-        return 1.0 if self.passed else 0.0
+        """The share of the exercise's points that is earned: 1.0 or 0.0."""
+        return 1.0 if self.earned else 0.0
 
     def working_version(self) -> Any:
         """Return the learner's object if it passed, else the book's, so that the page goes on."""
@@ -124,7 +129,7 @@ class Report:
     def _headline(self) -> str:
         where = f"Exercise {self.exercise.chapter}.{self.exercise.number}"
         if not self.attempted:
-            return f"{where}: not attempted yet. The cells below go on with the book's version."
+            return f"{where}: not attempted yet. {_STUB} The cells below go on with the book's version."
         if self.passed and self.borrowed:
             return f"{where}: this is the book's version, not yours."
         if self.passed:
@@ -158,7 +163,7 @@ class Report:
 
     def _notes(self) -> list[str]:
         """Return what should be known besides the findings."""
-        remarks = [*self.remarks] if self.passed and not self.borrowed else []
+        remarks = [*self.remarks] if self.earned else []
         if self.borrowed:
             remarks.append(_BORROWED)
         if self.replaced:
@@ -172,7 +177,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         state = "failed" if self.attempted and not self.passed else "open"
-        if self.passed and not self.borrowed:
+        if self.earned:
             state = "passed"
         colour = {"passed": "#1b7f5c", "failed": "#c2410c", "open": "#6b7280"}[state]
         items = "".join(
@@ -194,6 +199,7 @@ class Report:
         )
 
 
+_STUB = "Your answer goes where `raise NotImplementedError()` stands."
 _BORROWED = (
     "A check that is not passed puts the book's version under the name of your answer, so that the cells below go on. "
     "Run the cell with your answer again, mend it if Python complains, and then run this one."
@@ -241,7 +247,7 @@ class Exercise:
         report.borrowed = attempt is self.load_solution()
         if report.attempted and not report.borrowed:
             note(self.id, report.passed)
-        if (_GRADING or os.environ.get("NBGRADER_EXECUTION")) and not report.passed:
+        if (_GRADING or os.environ.get("NBGRADER_EXECUTION")) and not report.earned:
             raise CheckFailed(str(report))
         return report
 

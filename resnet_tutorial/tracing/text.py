@@ -69,10 +69,10 @@ def totals(trace: Trace) -> list[tuple[str, str]]:
 
 
 def text_of_bytes(count: int) -> str:
-    """Return an amount of memory in a unit that suits it: ``2.4 MiB``."""
+    """Return an amount of memory in a unit that suits it: ``2.5 MB``."""
     size, unit = float(count), "bytes"
-    for larger in ("KiB", "MiB", "GiB"):
-        if size < 1024:
+    for larger in ("kB", "MB", "GB"):
+        if size < 1000:
             break
-        size, unit = size / 1024, larger
+        size, unit = size / 1000, larger
     return f"{count} bytes" if unit == "bytes" else f"{size:,.1f} {unit}"
