@@ -68,7 +68,7 @@ def pixels_read(patterns: Mapping[str, Sequence[Sequence[bool]]]) -> Drawing:
 @styled
 def channels_by_layer(curves: Mapping[str, Sequence[int]]) -> Drawing:
     """Draw how the number of channels grows from layer to layer."""
-    figure, ax = new_figure(5.8, 2.6)
+    figure, ax = new_figure(5.4, 2.6)
     for colour, (name, values) in zip(LINES, curves.items(), strict=False):
         ax.plot(range(len(values)), values, ".-", color=colour, label=name)
     ax.set_xlabel("layers passed")

@@ -94,7 +94,7 @@ def norms_by_layer(
         ylabel, alt, caption, xlabel: of the figure.
         scale: of the upright axis, "log" or "linear".
     """
-    figure, ax = new_figure(6.8, 3.0)
+    figure, ax = new_figure(5.4, 2.9)
     for colour, (name, values) in zip(LINES, curves.items(), strict=False):
         places = [i for i, value in enumerate(values) if value > 0]
         ax.plot([i + 1 for i in places], [values[i] for i in places], ".-", color=colour, label=name, markersize=5)

@@ -20,7 +20,7 @@ def change_against_noise(
         label: of the axis.
         note: which runs these are.
     """
-    figure, ax = new_figure(6.6, 0.42 * (len(changes) + 1) + 1.0)
+    figure, ax = new_figure(5.2, 0.42 * (len(changes) + 1) + 1.0)
     mean = sum(baseline) / len(baseline)
     spread = (sum((v - mean) ** 2 for v in baseline) / max(1, len(baseline) - 1)) ** 0.5
     ax.axvspan(mean - 2 * spread, mean + 2 * spread, color=LINE["grey"], alpha=0.2, linewidth=0)
@@ -44,7 +44,7 @@ def change_against_noise(
 @styled
 def paper_depth_errors(paper: Mapping[int, float], own: Mapping[int, float], note: str) -> Drawing:
     """Draw test error against depth: the paper's Table 6 and this project's own runs."""
-    figure, ax = new_figure(6.2, 2.9)
+    figure, ax = new_figure(5.2, 2.7)
     ax.plot(list(paper), list(paper.values()), "s-", color=LINES[5], label="paper, 64,000 steps")
     ax.plot(list(own), list(own.values()), "o-", color=LINES[0], label="own runs")
     ax.set_xscale("log")
@@ -53,7 +53,7 @@ def paper_depth_errors(paper: Mapping[int, float], own: Mapping[int, float], not
     ax.set_xlabel("layers")
     ax.set_ylabel("test error (%)")
     ax.set_ylim(0)
-    ax.legend(fontsize=9)
+    ax.legend(fontsize=9, loc="lower left")
     listed = "; ".join(f"{depth} layers {error:.2f}" for depth, error in paper.items())
     mine = "; ".join(f"{depth} layers {error:.2f}" for depth, error in own.items()) or "none recorded"
     return Drawing(
@@ -70,14 +70,14 @@ def cost_of_cardinality(rows: Sequence[tuple[str, float, float]]) -> Drawing:
     Args:
         rows: (name, millions of parameters, billions of MACs).
     """
-    figure, axes = new_figure(6.8, 0.34 * len(rows) + 1.0, 1, 2, sharey=True)
+    figure, axes = new_figure(5.6, 0.34 * len(rows) + 1.0, 1, 2, sharey=True)
     names = [name for name, _, _ in rows]
     for ax, place, label in zip(axes, (1, 2), ("parameters (millions)", "MACs (billions)"), strict=True):
         numbers = [float(row[place]) for row in rows]
         bars = ax.barh(names, numbers, color=LINES[place - 1], height=0.6)
         ax.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
         ax.set_xlabel(label)
-        ax.set_xlim(0, 1.18 * max(numbers))
+        ax.set_xlim(0, 1.3 * max(numbers))
         ax.grid(axis="y", visible=False)
     axes[0].invert_yaxis()
     listed = "; ".join(f"{name}: {p:.2f} million parameters, {m:.2f} billion MACs" for name, p, m in rows)

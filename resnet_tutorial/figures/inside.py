@@ -78,7 +78,7 @@ def agreement_bars(groups: dict[str, Sequence[float]]) -> Drawing:
     Args:
         groups: network's name -> share of unchanged predictions (0 to 1), one for each block.
     """
-    figure, ax = new_figure(6.8, 2.6)
+    figure, ax = new_figure(5.4, 2.6)
     width = 0.8 / len(groups)
     for place, (name, values) in enumerate(groups.items()):
         offset = (place - (len(groups) - 1) / 2) * width

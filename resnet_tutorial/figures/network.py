@@ -221,7 +221,7 @@ def stage_budget(budgets: Mapping[str, Mapping[str, float]], caption: str = "") 
         budgets: quantity -> part (``"stem"``, ``"stage 1"`` ... ``"head"``) -> amount.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(5.9, 0.95 + 0.6 * len(budgets))
+    figure, ax = new_figure(5.4, 0.95 + 0.6 * len(budgets))
     spoken = []
     for row, (quantity, parts) in enumerate(budgets.items()):
         total, left = sum(parts.values()), 0.0
@@ -262,7 +262,7 @@ def pooling_coverage(shares: Mapping[int, float | None], kernel: int = 7, captio
         kernel: side of the window.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(5.9, 3.0)
+    figure, ax = new_figure(5.4, 3.0)
     sizes = sorted(shares)
     read = {size: share for size, share in sorted(shares.items()) if share is not None}
     works = list(read)
@@ -304,7 +304,7 @@ def signal_through_blocks(
         layers: blocks in each stage.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(5.9, 3.1)
+    figure, ax = new_figure(5.4, 3.1)
     start = 0.5
     for stage, blocks in enumerate(layers):
         ax.axvspan(start, start + blocks, facecolor=LINES[stage], alpha=0.13, linewidth=0)
@@ -338,7 +338,7 @@ def family_cost(networks: Mapping[str, tuple[float, float, float]], caption: str
         networks: name -> multiply-accumulates in 10^9, parameters in 10^6, top-1 error in %.
         caption: a sentence under the figure.
     """
-    figure, ax = new_figure(5.9, 3.5)
+    figure, ax = new_figure(5.6, 3.5)
     macs, parameters, errors = zip(*networks.values(), strict=True)
     ax.plot(macs, errors, color=LINE["grey"], linewidth=1.2, zorder=1)
     ax.scatter(
@@ -348,7 +348,7 @@ def family_cost(networks: Mapping[str, tuple[float, float, float]], caption: str
         radius = (18 * size / 3.1416) ** 0.5
         ax.annotate(
             f"{name}\n{size:.1f} M, {error:.2f} %", (cost, error), (5, radius + 3),
-            textcoords="offset points", ha="left", va="bottom", fontsize=10, linespacing=1.25,
+            textcoords="offset points", ha="left", va="bottom", fontsize=9, linespacing=1.25,
         )  # fmt: skip
     ax.set_xlim(0, max(macs) * 1.3)
     ax.set_ylim(min(errors) - 1.4, max(errors) + 1.8)

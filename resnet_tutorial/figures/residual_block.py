@@ -136,7 +136,7 @@ def shortcut_matrices(matrices: Mapping[str, Sequence[Sequence[float]]]) -> Draw
 @styled
 def basic_resnet_strips() -> Drawing:
     """Draw ResNet-18 and ResNet-34 block by block, with identity and projection shortcuts."""
-    figure, ax = new_figure(5.8, 4.3)
+    figure, ax = new_figure(5.4, 4.2)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
     ax.set_axis_off()
     ax.set_xlim(0, 70)

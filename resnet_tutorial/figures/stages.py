@@ -82,7 +82,7 @@ def block_costs(rows: Sequence[tuple[str, int, int]]) -> Drawing:
     Args:
         rows: (stage, parameters of its Conv block, parameters of one of its Identity blocks).
     """
-    figure, ax = new_figure(6.6, 2.7)
+    figure, ax = new_figure(5.4, 2.7)
     height = 0.36
     for index, (_, conv, identity) in enumerate(rows):
         for offset, value, colour in ((-height / 2, conv, LINES[1]), (height / 2, identity, LINES[0])):

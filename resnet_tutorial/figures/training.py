@@ -53,7 +53,7 @@ def labelled_images(
 @styled
 def learning_rate_schedules(schedules: Mapping[str, Sequence[float]]) -> Drawing:
     """Draw learning rates, each a list of one value for every step of a run."""
-    figure, ax = new_figure(6.2, 3.0)
+    figure, ax = new_figure(5.2, 2.8)
     for (name, rates), colour, style in zip(schedules.items(), LINES, ("-", "--", "-."), strict=False):
         ax.plot(np.linspace(0, 100, len(rates)), rates, style, color=colour, label=name)
     ax.set_xlabel("share of the run in per cent")
@@ -137,7 +137,7 @@ def curves_of_a_run(history: History, caption: str = "") -> Drawing:
 def confusion_heatmap(counts: Sequence[Sequence[int]], classes: Sequence[str], caption: str = "") -> Drawing:
     """Draw a confusion matrix: a row for each true class, a column for each answer."""
     matrix = np.asarray(counts)
-    figure, ax = new_figure(7.0, 5.6)
+    figure, ax = new_figure(5.2, 4.5)
     size = len(classes)
     errors = matrix * (1 - np.eye(size, dtype=matrix.dtype))
     faults = LinearSegmentedColormap.from_list("faults", ["#ffffff", "#f08a3c"])
