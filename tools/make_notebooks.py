@@ -190,7 +190,9 @@ class _Cells:
         """Badge under the title, and the install cell after it, before everything else."""
         title, _, rest = self.cells[0].source.partition("\n")
         badge = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({links.colab(self.file)})"
-        head = nbformat.v4.new_markdown_cell(f"{title}\n\n{badge}", id=f"{self.prefix}-title")
+        page = links.site(self.file.replace("notebooks", "book").replace(".ipynb", ".html"))
+        note = f"The [page of this notebook]({page}) shows the outputs, and the solutions, which unfold."
+        head = nbformat.v4.new_markdown_cell(f"{title}\n\n{badge}\n\n{note}", id=f"{self.prefix}-title")
         code = INSTALL.format(url=links.url, branch=links.branch)
         install = nbformat.v4.new_code_cell(code, id=f"{self.prefix}-install")
         if rest.strip():

@@ -75,7 +75,7 @@
   }
   if (mark) {
     mark.innerHTML = `<label><input type="checkbox"> I have worked through this chapter</label>
-      <span class="book-progress-words">Kept in this browser alone, for the ticks on the home page.</span>`;
+      <span class="book-progress-words">Kept in this browser alone, for the ticks on the home page; points are counted in the notebooks.</span>`;
     const here = name(location.pathname);
     const kept = read();
     if (write(kept)) {

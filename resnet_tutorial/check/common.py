@@ -40,9 +40,9 @@ def whole_numbers(value: Any, count: int) -> list[int] | None:
 
 
 def described(value: Any) -> str:
-    """Return words for what came back: "None", "a tensor of shape (2, 3)", "'7' (a str)"."""
+    """Return words for what came back: "7 (an int)", "a tensor of shape (2, 3)", "'7' (a str)"."""
     if value is None:
-        return "None"
+        return "None (what a function without `return` gives)"
     if isinstance(value, Tensor) and value.dim():
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, np.ndarray) and value.ndim:

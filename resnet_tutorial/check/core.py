@@ -129,7 +129,7 @@ class Report:
     def _headline(self) -> str:
         where = f"Exercise {self.exercise.chapter}.{self.exercise.number}"
         if not self.attempted:
-            return f"{where}: not attempted yet. {_STUB} The cells below go on with the book's version."
+            return f"{where}: not attempted yet: {_STUB} The cells below go on with the book's version."
         if self.passed and self.borrowed:
             return f"{where}: this is the book's version, not yours."
         if self.passed:
@@ -199,7 +199,7 @@ class Report:
         )
 
 
-_STUB = "Your answer goes where `raise NotImplementedError()` stands."
+_STUB = "`raise NotImplementedError()` still stands. Put your answer in its place."
 _BORROWED = (
     "A check that is not passed puts the book's version under the name of your answer, so that the cells below go on. "
     "Run the cell with your answer again, mend it if Python complains, and then run this one."
