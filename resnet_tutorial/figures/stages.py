@@ -100,7 +100,7 @@ def block_costs(rows: Sequence[tuple[str, int, int]]) -> Drawing:
         figure,
         alt=f"Bars: parameters of a Conv block and of an Identity block. {listed}.",
         caption="The Conv block of each stage costs more than an Identity block, "
-        "most of all where channels are many.",
+        "least of all in stage 1.",
     )
 
 
