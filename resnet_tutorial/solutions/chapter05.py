@@ -12,7 +12,8 @@ def make_stage(
 ) -> nn.Sequential:
     """Return a stage: one Conv block, then ``blocks - 1`` Identity blocks.
 
-    Shapes: (N, in_channels, H, W) to (N, 4 mid_channels, ceil(H / stride), ceil(W / stride)).
+    Shapes: (N, in_channels, H, W) to
+    (N, 4 mid_channels, ceil(H / stride), ceil(W / stride)).
     """
     out_channels = 4 * mid_channels
     first = ConvBlock(in_channels, mid_channels, stride)
