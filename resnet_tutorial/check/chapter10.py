@@ -128,7 +128,7 @@ def _listens(
     if not expect(
         len(ends) == 1, "runs-twice" if ends else "model-not-run",
         f"model(x) was called {len(ends)} times; once is enough, and each call in training mode moves the "
-        "running statistics.",
+        "running statistics." if ends else "model(x) was not called: the module's output is asked for on its way.",
         hint="Attach the hook, call model(x) once, remove the hook.",
     ):
         return False

@@ -92,6 +92,6 @@ def agreement_bars(groups: dict[str, Sequence[float]]) -> Drawing:
     return Drawing(
         figure,
         alt=f"Share of unchanged predictions in per cent, by removed block. {listed}.",
-        caption="Removing one identity block of the residual network changes some predictions; "
-        "removing one block of the plain network changes most.",
+        caption="Removing one identity block changes the predictions of the residual network much less than those "
+        "of the plain one.",
     )
