@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from resnet_tutorial import Bottleneck, check
@@ -257,3 +258,40 @@ def test_the_screening_finds_every_suspect_and_clears_the_right_block():
         found = chapter11.examine(make)
         different = {q for q in found if found[q] is None or right[q] is None or found[q] != right[q]}
         assert different - {"backward"} or found["backward"], name
+
+
+class AddsInPlace(Bottleneck):
+    """Right values, written into the input."""
+
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        shortcut += self.bn3(self.conv3(out))
+        return F.relu(shortcut)
+
+
+class BeginsInPlace(Bottleneck):
+    """A ReLU that writes into the input, where the input has no negative values anyway."""
+
+    def forward(self, x):
+        return super().forward(F.relu(x, inplace=True))
+
+
+def test_blocks_that_write_into_their_input_are_examined_like_others():
+    torch.manual_seed(0)
+    adds, begins = chapter11.examine(AddsInPlace), chapter11.examine(BeginsInPlace)
+    for found in (adds, begins):
+        assert found["distance, stride 1"] == found["distance, stride 2"] == 0 and found["lowers a value"]
+    assert "inplace" in adds["backward"] and begins["backward"] is None
+    assert begins["copies at zero"] == begins["gradient at zero"] == 1
+
+
+def test_an_answer_that_accuses_right_blocks_is_not_praised_for_accusing_none():
+    report = check.can_lower_a_value(lower(copied=False, random=False, clone=False))
+    assert {"zero-gamma", "compared-with-changed-input"} <= {f.code for f in report.findings if not f.ok}
+    assert "nothing that is right is accused" not in str(report)
+
+
+def test_what_a_block_raises_does_not_hide_that_shapes_are_not_compared():
+    report = check.missing_projections(cases(errors=RuntimeError, shape=False))
+    assert [f.code for f in report.findings if not f.ok] == ["other-errors", "missed-shape"]

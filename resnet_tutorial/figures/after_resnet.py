@@ -16,12 +16,12 @@ def relatives() -> Drawing:
     return block_diagram(
         Block("Residual", ["3×3 conv", "BN, ReLU", "3×3 conv", "BN"], result="C channels"),
         Block("Highway", ["3×3 conv", "ReLU", "× T(x)"], shortcut=["× (1 − T(x))"], after=(), result="C channels"),
-        Block("Dense", ["BN", "ReLU", "3×3 conv"], merge="c", after=(), result="C + g channels"),
+        Block("Dense", ["BN", "ReLU", "3×3 conv"], merge="‖", after=(), result="C + g channels"),
         alt="Three blocks. Residual: x is added to the branch. Highway: the branch is multiplied by "
         "a gate T of x and x by one minus T of x, then both are added. Dense: x and the branch are "
         "concatenated, so the number of channels grows.",
-        caption="Three ways to carry x past a few layers. T is a gate between 0 and 1; c stands for "
-        "concatenation.",
+        caption="Three ways to carry x past a few layers. T is a gate between 0 and 1; ‖ stands for "
+        "concatenation, and g is the number of channels that it appends.",
     )
 
 

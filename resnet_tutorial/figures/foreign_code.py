@@ -45,7 +45,7 @@ _QUESTIONS = {
 
 
 def _cell(question: str, answer: Any) -> str:
-    """Return what stands in a cell: nothing where a right block would answer the same."""
+    """Return what stands in a cell: nothing where the book's block would answer the same."""
     if question == "failing cases":
         return f"{len(answer)}/4" if answer else ""
     if question == "extra parameters":
@@ -61,7 +61,7 @@ def _cell(question: str, answer: Any) -> str:
 
 @styled
 def screening_table(answers: Mapping[str, Mapping[str, object]]) -> Drawing:
-    """Draw which experiment answers differently from a right block.
+    """Draw which experiment answers differently from the book's block.
 
     Args:
         answers: a block's name -> what ``examine`` returned for it.
@@ -87,7 +87,7 @@ def screening_table(answers: Mapping[str, Mapping[str, object]]) -> Drawing:
     return Drawing(
         figure,
         "A table of blocks and experiments. The experiments that find something are, for " + "; ".join(told) + ".",
-        "Red: the answer is not that of a right block. Shapes: cases that fail. Parameters: how many too many. "
+        "Red: another answer than the book's block gives. Shapes: cases that fail. Parameters: how many too many. "
         "A cross: backward raises, or the weights do not fit. A dash: cannot be asked.",
     )
 

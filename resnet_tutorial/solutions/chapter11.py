@@ -44,7 +44,7 @@ def missing_projections(make_block) -> list[tuple[int, int]]:  # type: ignore[no
 
 def extra_biases(model: nn.Module) -> int:
     """Return how many parameters biases in every nn.Conv2d would add to the model."""
-    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     return sum(conv.out_channels for conv in convolutions if conv.bias is None)
 
 
@@ -53,7 +53,7 @@ def pooling_range(kernel: int) -> tuple[int, int, int]:
 
     The smallest, the largest at which nothing is dropped, and the largest.
     """
-    smallest = 32 * (kernel - 1) + 1  # the first size with a map of kernel positions a side
+    smallest = 32 * (kernel - 1) + 1  # the first with a map of kernel positions a side
     whole = 32 * kernel  # the last one
     largest = 32 * (2 * kernel - 1)  # one position more, and a second window fits
     return smallest, whole, largest
@@ -91,7 +91,7 @@ def at_zero(block: nn.Module, channels: int) -> tuple[float, float]:
     with torch.no_grad():
         for parameter in block.parameters():
             parameter.zero_()
-    y = block(x)
+    y = block(x.clone())  # a clone: the block may write into its input
     (gradient,) = torch.autograd.grad(y.sum(), x)
     return (y.sum() / x.sum()).item(), gradient.mean().item()
 
@@ -106,13 +106,13 @@ def distance(make_block, in_channels: int, stride: int) -> float | None:  # type
     try:
         values = right.state_dict().values()
         block.load_state_dict(dict(zip(block.state_dict(), values, strict=True)))
-        return (block(x) - right(x)).abs().max().item()
+        return (block(x.clone()) - right(x)).abs().max().item()
     except (RuntimeError, ValueError):
         return None
 
 
 def examine(make_block) -> dict:  # type: ignore[no-untyped-def]  # a reader's cell would have to import Callable
-    """Ask make_block(in_channels, mid_channels, stride) all that can be asked outside."""
+    """Ask make_block(in_channels, mid_channels, stride) all these questions."""
     answers = {
         "failing cases": missing_projections(make_block),
         "extra parameters": count(make_block(8, 4, 2)) - count(Bottleneck(8, 4, 2)),

@@ -71,7 +71,7 @@ class AveragingShortcut(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 2) -> None:
         super().__init__()
         # Windows that reach over the edge average the pixels that are there.
-        self.pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+        self.pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
         self.conv = conv1x1(in_channels, out_channels)
         self.norm = nn.BatchNorm2d(out_channels)
 

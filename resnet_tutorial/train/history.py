@@ -43,7 +43,7 @@ class History:
     stopped: str = ""
 
     def __repr__(self) -> str:
-        parts = [f"History of {len(self.epoch)} epochs"]
+        parts = [f"History of {len(self.epoch)} epoch{'' if len(self.epoch) == 1 else 's'}"]
         if self.epoch:
             parts.append(f"training error {self.train_error[-1]:.2f} %")
         parts += [f"{part} error {errors[-1]:.2f} %"
