@@ -247,6 +247,15 @@ def test_a_right_loss_is_never_said_to_have_been_looked_at_for_a_fault():
     assert not codes & {"no-smoothing", "smoothing-ignored", "ten-classes"}
 
 
+@pytest.mark.parametrize("keepdim", [True, False])
+def test_every_image_with_every_label_is_named(keepdim):
+    def loss(scores, labels, smoothing=0.1):
+        log_p = F.log_softmax(scores, 1)
+        return -((1 - smoothing) * log_p[:, labels] + smoothing * log_p.mean(1, keepdim=keepdim)).mean()
+
+    assert first_fault(check.smoothed_cross_entropy(loss)) == "every-pair"
+
+
 def test_a_sum_in_place_of_the_mean_over_classes_is_named():
     def loss(scores, labels, smoothing=0.1):
         log_p = F.log_softmax(scores, 1)

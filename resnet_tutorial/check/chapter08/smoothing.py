@@ -73,6 +73,7 @@ def check_smoothed_cross_entropy(loss_of: Any, expect: Expectations) -> None:
             "shares-above-one": (plain - smoothing * log_p.mean(1)).mean().item(),
             "sum-over-images": 32 * right,
             "wrong-sign": -right,
+            "every-pair": ((1 - smoothing) * -log_p[:, labels].mean() - smoothing * log_p.mean()).item(),
             "softmax-missing": -((1 - smoothing) * scores[torch.arange(32), labels]
                                  + smoothing * scores.mean(1)).mean().item(),
         }  # fmt: skip
@@ -86,6 +87,8 @@ def check_smoothed_cross_entropy(loss_of: Any, expect: Expectations) -> None:
             "shares-above-one": "The label keeps 1 - smoothing, so that the target sums to 1.",
             "sum-over-images": "Take the mean over the images.",
             "wrong-sign": "Log-probabilities are negative; the loss is minus their mean.",
+            "every-pair": "log_p[:, labels] has the shape (N, N), every image with every label: take each image's own, "
+            "with gather.",
             "softmax-missing": "Turn the scores into log-probabilities with F.log_softmax first.",
         }
         value = cast(float, number(mine))
