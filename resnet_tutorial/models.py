@@ -48,15 +48,17 @@ def make_layer(  # type: ignore[no-untyped-def]  # a block is any class of this 
         options: handed to every block.
     """
     first = block(in_channels, planes, stride, **options)
-    rest = [block(planes * block.expansion, planes, **options) for _ in range(blocks - 1)]
+    channels = planes * block.expansion
+    rest = [block(channels, planes, **options) for _ in range(blocks - 1)]
     return nn.Sequential(first, *rest)
 
 
 def init_weights(model: nn.Module, zero_init_residual: bool = False) -> None:
     """Initialise as the paper's authors do: He-normal convolutions, batch norms at 1 and 0.
 
-    ``zero_init_residual`` sets the last batch-norm weight of every branch to zero: each block
-    then starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677).
+    ``zero_init_residual`` sets the last batch-norm weight of every branch to zero: each
+    block then starts as its shortcut alone (Goyal et al. 2017,
+    https://arxiv.org/abs/1706.02677).
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -101,6 +101,22 @@ def not_split(x, weight, groups, stride=1, padding=0):
     return torch.cat([F.conv2d(a, weight, None, stride, padding) for a in x.chunk(groups, 1)], 1)
 
 
+def filters_in_steps_of_x(x, weight, groups, stride=1, padding=0):
+    step = x.shape[1] // groups
+    cut = [slice(g * step, (g + 1) * step) for g in range(groups)]
+    return torch.cat([F.conv2d(x[:, run], weight[run], None, stride, padding) for run in cut], 1)
+
+
+def filters_cut_along_the_wrong_axis(x, weight, groups, stride=1, padding=0):
+    pairs = zip(x.chunk(groups, 1), weight.chunk(groups, 1), strict=False)
+    return torch.cat([F.conv2d(a, b, None, stride, padding) for a, b in pairs], 1)
+
+
+def count_taken_for_width(x, weight, groups, stride=1, padding=0):
+    pairs = zip(x.split(groups, 1), weight.split(groups, 0), strict=False)
+    return torch.cat([F.conv2d(a, b, None, stride, padding) for a, b in pairs], 1)
+
+
 def no_stride(x, weight, groups, stride=1, padding=0):
     return torch.cat(pieces_of(x, weight, groups, 1, padding), 1)
 
@@ -188,6 +204,7 @@ def writes_into_x(x, weight, groups, stride=1, padding=0):
         ("wrong-type", lambda *args: None),
         ("groups-summed", summed),
         ("weight-not-split", not_split),
+        ("filters-cut-as-channels", filters_in_steps_of_x),
         ("wrong-size", no_stride),
         ("wrong-size", no_padding),
         ("groups-interleaved", every_other),
@@ -212,6 +229,14 @@ def writes_into_x(x, weight, groups, stride=1, padding=0):
 )
 def test_grouped_conv_names_the_mistake(code, attempt):
     assert first_failure(check.grouped_conv(attempt)) == code
+
+
+@pytest.mark.parametrize("attempt", [filters_cut_along_the_wrong_axis, count_taken_for_width])
+def test_grouped_conv_names_the_call_that_raised(attempt):
+    said = next(f for f in check.grouped_conv(attempt).findings if not f.ok)
+    assert said.code == "raised" and "groups=4 with a 3×3 kernel, stride=1, padding=1" in said.message
+    assert "x is (2, 8, 6, 5), weight is (12, 2, 3, 3)" in said.message
+    assert "2 of the channels and 3 of the filters" in said.message
 
 
 def test_grouped_conv_says_whose_gradient_is_wrong():

@@ -67,12 +67,16 @@ def check_grouped_conv(grouped_conv: Any, expect: Expectations) -> None:
         x = _randn(2, channels, *size).requires_grad_()
         weight = _randn(filters, channels // groups, kernel, kernel).requires_grad_()
         before = x.detach().clone(), weight.detach().clone()
-        with _Groups() as used:
-            y = grouped_conv(x, weight, groups, stride, padding)
         call = (
             f"{channels} channels to {filters} in groups={groups} with a {kernel}×{kernel} kernel, "
             f"stride={stride}, padding={padding}"
         )
+        asked = (
+            f"It was asked for {call}: x is {tuple(x.shape)}, weight is {tuple(weight.shape)}, and a group has "
+            f"{channels // groups} of the channels and {filters // groups} of the filters."
+        )
+        with _Groups() as used, told(asked):
+            y = grouped_conv(x, weight, groups, stride, padding)
         if not (
             _grouped_shape(y, x, weight, groups, stride, padding, call, expect)
             and expect(
@@ -140,6 +144,12 @@ def _grouped_shape(
         filters // groups: ("groups-summed", "The groups' outputs stand side by side: torch.cat, not a sum."),
         filters * groups: ("weight-not-split", "Each group has filters of its own: slice the weight's first axis too."),
     }.get(y.shape[1], ("wrong-shape", "torch.cat(pieces, dim=1) puts channels beside channels."))  # fmt: skip
+    if y.shape[:2] == x.shape[:2] != wanted[:2]:
+        code = "filters-cut-as-channels"
+        hint = (
+            f"As many channels as x has: is the weight cut in x's steps, {x.shape[1] // groups} at a time? "
+            f"A group has {filters // groups} of the {filters} filters."
+        )
     if y.shape[1] == filters and y.shape[0] == x.shape[0]:
         code = "wrong-size"
         hint = "Hand stride and padding on to every F.conv2d."

@@ -15,7 +15,7 @@ def imagenet_stem(in_channels: int = 3, out_channels: int = 64) -> nn.Sequential
     Shapes: ``(N, in_channels, H, W)`` to ``(N, out_channels, H / 4, W / 4)``.
     """
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=7, stride=2, padding=3, bias=False),
+        nn.Conv2d(in_channels, out_channels, 7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
         nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
@@ -39,7 +39,8 @@ def classifier_head(channels: int, num_classes: int) -> nn.Module:
 
     Shapes: ``(N, channels, H, W)`` to ``(N, num_classes)``.
     """
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
+    classifier = nn.Linear(channels, num_classes)
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
 
 
 class ResNet50(nn.Module):
@@ -88,9 +89,11 @@ class SmallResNet(nn.Module):
         self, block: type[nn.Module], depth: int, num_classes: int = 10
     ) -> None:
         super().__init__()
-        n = (depth - 2) // 6  # blocks in a stage: three stages of n blocks of two layers
+        n = (depth - 2) // 6  # three stages of n blocks of two layers
         self.stem = nn.Sequential(
-            nn.Conv2d(3, 16, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+            nn.Conv2d(3, 16, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
         )
         self.layer1 = make_layer(block, 16, 16, n)
         self.layer2 = make_layer(block, 16, 32, n, stride=2)

@@ -107,7 +107,8 @@ def count_groups(layer: Callable[[Tensor], Tensor], channels: int) -> int:
     x = torch.randn(1, channels, 5, 5, requires_grad=True)
     first = layer(x)[:, 0].sum()  # output channel 0
     (gradient,) = torch.autograd.grad(first, x)
-    reached = gradient.abs().sum(dim=(0, 2, 3)) > 0  # does it depend on this input channel?
+    # Does the output depend on this input channel?
+    reached = gradient.abs().sum(dim=(0, 2, 3)) > 0
     return channels // int(reached.sum())
 
 
