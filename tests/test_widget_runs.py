@@ -123,7 +123,8 @@ def test_what_is_embedded_is_what_was_recorded(name):
     for which, values in run["curves"].items():
         digits = (lambda v: round(v, 2)) if which.endswith("error") else (lambda v: float(f"{v:.4g}"))
         assert values == [digits(value) for value in history[which]]
-    assert {which for which in ROWS if history[which]} == set(run["curves"])
+    measured = {f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("error", "loss")}
+    assert {which for which in measured if history[which]} == set(run["curves"])
     assert run["lr"] == [float(f"{rate:.4g}") for rate in history["lr"]]
     assert run["final"] == round(history["final"]["test_error"], 2)
     assert run["seconds"] == was["training_seconds"] and run["seed"] == history["settings"]["seed"]
