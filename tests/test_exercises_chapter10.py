@@ -240,6 +240,7 @@ WRONG = [
     ("output_of", listening(before=lambda model: model.train()), "mode-changed"),
     ("output_of", listening(hook=lambda output: output * 0), "output-changed"),
     ("output_of", listening(run=lambda model, x: (model(x), model(x))), "runs-twice"),
+    ("output_of", lambda model, module, x: module(x), "model-not-run"),
     ("output_of", listening(clear=True), "removes-others"),
     ("output_of", lambda model, module, x: [listening()(model, module, x)], "wrong-type"),
     ("output_of", swallows, "error-swallowed"),

@@ -145,6 +145,7 @@ class _Cells:
             f"ch{chapter.number:02d}" if chapter.number is not None else slug(chapter.path.stem)
         )
         self.file = f"notebooks/{chapter.path.stem}.ipynb"
+        self.page = f"book/{chapter.path.stem}.html"
         self.label = "top"
         self.counts: dict[str, int] = {}
         self.cells: list[nbformat.NotebookNode] = []
@@ -190,8 +191,8 @@ class _Cells:
         """Badge under the title, and the install cell after it, before everything else."""
         title, _, rest = self.cells[0].source.partition("\n")
         badge = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({links.colab(self.file)})"
-        page = links.site(self.file.replace("notebooks", "book").replace(".ipynb", ".html"))
-        note = f"The [page of this notebook]({page}) shows the outputs, and the solutions, which unfold."
+        page = f"[page of this notebook]({links.site(self.page)})"
+        note = f"The {page} shows the outputs, and the solutions, which unfold."
         head = nbformat.v4.new_markdown_cell(f"{title}\n\n{badge}\n\n{note}", id=f"{self.prefix}-title")
         code = INSTALL.format(url=links.url, branch=links.branch)
         install = nbformat.v4.new_code_cell(code, id=f"{self.prefix}-install")

@@ -50,13 +50,17 @@ def flat(sheet: Path, static: Path) -> str:
     return _IMPORT.sub(lambda m: flat((sheet.parent / m[1]).resolve(), static), text)
 
 
-def bundle(sheets: tuple[Path, ...], static: Path, names: Names) -> str:
-    """Write what pages can use of the sheets, one after another, into one file of `static`; return its name."""
-    whole = used("\n".join(flat(sheet, static) for sheet in sheets), names)
-    name = f"all-{hashlib.sha256(whole.encode()).hexdigest()[:10]}.css"
+def written(whole: str, static: Path, kind: str) -> str:
+    """Write a bundle into `static`, under a name that changes with what is in it; return the name."""
+    name = f"all-{hashlib.sha256(whole.encode()).hexdigest()[:10]}.{kind}"
     if not (static / name).exists():
         (static / name).write_text(whole, encoding="utf-8")
     return name
+
+
+def bundle_sheets(sheets: tuple[Path, ...], static: Path, names: Names) -> str:
+    """Write what pages can use of the sheets, one after another, into one file of `static`; return its name."""
+    return written(used("\n".join(flat(sheet, static) for sheet in sheets), names), static, "css")
 
 
 def with_one_sheet(page: str, path: Path, static: Path, bundled: Callable[[tuple[Path, ...]], str]) -> str:
@@ -86,11 +90,7 @@ def scripts_of(page: str, path: Path) -> list[Path]:
 def bundle_scripts(scripts: tuple[Path, ...], static: Path) -> str:
     """Write the scripts, one after another, into one file of `static`; return its name."""
     # The empty statement keeps a first line "use strict" from ruling all of them.
-    whole = "\n;".join(["", *(script.read_text(encoding="utf-8") for script in scripts)])
-    name = f"all-{hashlib.sha256(whole.encode()).hexdigest()[:10]}.js"
-    if not (static / name).exists():
-        (static / name).write_text(whole, encoding="utf-8")
-    return name
+    return written("\n;".join(["", *(script.read_text(encoding="utf-8") for script in scripts)]), static, "js")
 
 
 def with_one_script(
@@ -101,7 +101,7 @@ def with_one_script(
     if len(common) < 2:
         return page
     page = SCRIPT.sub(lambda match: "" if (path.parent / match[1]).resolve() in common else match[0], page)
-    address = f"{os.path.relpath(static, path.parent.resolve())}/{bundled(common)}".replace(os.sep, "/")
+    address = f"{os.path.relpath(static, path.parent)}/{bundled(common)}".replace(os.sep, "/")
     return page.replace("</head>", f'  <script defer src="{address}"></script>\n  </head>', 1)
 
 
@@ -157,14 +157,14 @@ def lighten(app: Sphinx, exception: Exception | None) -> None:
     """`build-finished`: rewrite all pages but the search, whose scripts call one another while they load."""
     if exception is not None or app.builder.format != "html":
         return
-    out = Path(app.outdir)
+    out = Path(app.outdir).resolve()
     static = out / "_static"
     options = (static / "documentation_options.js").read_text(encoding="utf-8").strip()
     pages = {path: path.read_text(encoding="utf-8") for path in sorted(out.glob("book/*.html"))}
     scripts = [path.read_text(encoding="utf-8", errors="ignore") for path in static.rglob("*.js")]
     names = names_in([*pages.values(), *scripts])
-    bundled = functools.cache(lambda sheets: bundle(sheets, static.resolve(), names))
-    bundled_scripts = functools.cache(lambda scripts: bundle_scripts(scripts, static.resolve()))
+    sheets_in_one = functools.cache(lambda sheets: bundle_sheets(sheets, static, names))
+    scripts_in_one = functools.cache(lambda scripts: bundle_scripts(scripts, static))
     search = out / "search.html"  # which has no script of a chapter's own
     everywhere = set(scripts_of(search.read_text(encoding="utf-8"), search))
     for path in out.glob("*.html"):  # the search and the index
@@ -172,15 +172,15 @@ def lighten(app: Sphinx, exception: Exception | None) -> None:
         if _LOOK in page:
             path.write_text(page.replace(_LOOK, _SETTLED), encoding="utf-8")
     for path, page in pages.items():
-        better = with_one_sheet(plainer(lighter(downloads(page), options)), path, static, bundled)
-        better = with_one_script(better, path, static.resolve(), everywhere, bundled_scripts)
+        better = with_one_sheet(plainer(lighter(downloads(page), options)), path, static, sheets_in_one)
+        better = with_one_script(better, path, static, everywhere, scripts_in_one)
         better = with_files_for_photographs(better, path, out / "_images")
         if better != page:
             path.write_text(better, encoding="utf-8")
         pages[path] = better
-    for bundled_before in static.glob("all-*"):
-        if not any(bundled_before.name in page for page in pages.values()):
-            bundled_before.unlink()
+    for bundle in static.glob("all-*"):
+        if not any(bundle.name in page for page in pages.values()):
+            bundle.unlink()  # of an earlier build
 
 
 def setup(app: Sphinx) -> dict:

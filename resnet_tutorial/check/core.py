@@ -129,7 +129,8 @@ class Report:
     def _headline(self) -> str:
         where = f"Exercise {self.exercise.chapter}.{self.exercise.number}"
         if not self.attempted:
-            return f"{where}: not attempted yet: {_STUB} The cells below go on with the book's version."
+            stub = "" if self.attempt is None or self.attempt is Ellipsis else f" {_STUB}"
+            return f"{where}: not attempted yet.{stub} The cells below go on with the book's version."
         if self.passed and self.borrowed:
             return f"{where}: this is the book's version, not yours."
         if self.passed:
@@ -176,9 +177,7 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        state = "failed" if self.attempted and not self.passed else "open"
-        if self.earned:
-            state = "passed"
+        state = "passed" if self.earned else "failed" if self.attempted and not self.passed else "open"
         colour = {"passed": "#1b7f5c", "failed": "#c2410c", "open": "#6b7280"}[state]
         items = "".join(
             f"<li>{escape(f.message)} <code>{escape(f.code)}</code>"

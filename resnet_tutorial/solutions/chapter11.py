@@ -112,7 +112,7 @@ def distance(make_block, in_channels: int, stride: int) -> float | None:  # type
 
 
 def examine(make_block) -> dict:  # type: ignore[no-untyped-def]  # a reader's cell would have to import Callable
-    """Ask make_block(in_channels, mid_channels, stride) all these questions."""
+    """Ask make_block(in_channels, mid_channels, stride) all the questions."""
     answers = {
         "failing cases": missing_projections(make_block),
         "extra parameters": count(make_block(8, 4, 2)) - count(Bottleneck(8, 4, 2)),
