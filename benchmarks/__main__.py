@@ -1,9 +1,10 @@
 """`make bench`: how fast the project is, as ratios inside one run on this machine.
 
-    python -m benchmarks [networks] [training] [choices] [tracing] [checks] [grading] [--repeats N] [--json FILE]
+    python -m benchmarks [networks] [training] [choices] [peak] [tracing] [checks] [grading] [--repeats N] [--json FILE]
 
 networks: forward and backward beside torchvision's; training: images a second beside the usual
-loop; choices: what each choice of the training engine gains; tracing: `trace` beside torchinfo; checks: seconds of
+loop; choices: what each choice of the training engine gains; peak: which share of the fastest
+arithmetic the training reaches; tracing: `trace` beside torchinfo; checks: seconds of
 the exercises' checks; grading: submissions of a class marked a minute.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import checks, choices, grading, networks, plain_loop, tracing
+from benchmarks import checks, choices, grading, networks, peak, plain_loop, tracing
 from resnet_tutorial.train.precision import describe_device
 from resnet_tutorial.train.record import machine, versions
 
@@ -23,6 +24,7 @@ PARTS = {
     "networks": networks.measure,
     "training": plain_loop.measure,
     "choices": choices.measure,
+    "peak": peak.measure,
     "tracing": tracing.measure_all,
     "checks": checks.measure,
     "grading": grading.measure,

@@ -8,7 +8,8 @@ from training_help import tiny_data
 
 from resnet_tutorial.train import TrainingError, evaluate, list_runs, load_run
 from resnet_tutorial.train import __main__ as command_line
-from resnet_tutorial.train.record import results_folder
+from resnet_tutorial.train.history import History
+from resnet_tutorial.train.record import _label, results_folder
 
 DATA = tiny_data()
 SMALL = ["--model", "cifar_resnet8", "--data", "shapes", "--epochs", "1", "--set",
@@ -38,6 +39,15 @@ def test_a_run_is_recorded_and_read_back(tmp_path, capsys):
     assert {"device", "threads"} <= run.record["machine"].keys()
     error = evaluate(run.network(), DATA)["error"]
     assert error == pytest.approx(run.history.final["test_error"], abs=5)  # weights in float16
+
+
+@pytest.mark.parametrize("steps, batch, label", [
+    (64_000, 128, "CPU run, recipe paper, 183 epochs, seed 0"),
+    (5_850, 256, "short CPU run, recipe paper, 183 epochs, seed 0")])  # fmt: skip
+def test_a_run_is_short_that_sees_fewer_images_than_the_papers(steps, batch, label):
+    settings = {"device_type": "cpu", "steps": steps, "recipe": {"name": "paper", "batch_size": batch},
+                "curve_on": "val", "seed": 0}  # fmt: skip
+    assert _label(History(settings=settings, epoch=list(range(183)))) == label
 
 
 def test_a_record_without_weights_says_so(tmp_path):

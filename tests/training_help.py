@@ -35,4 +35,4 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 def curves(history) -> dict:
     """Return everything in a history that does not depend on the clock."""
-    return {k: v for k, v in history.as_dict().items() if k != "seconds"}
+    return {k: v for k, v in history.as_dict().items() if k not in ("seconds", "compile_seconds")}

@@ -24,7 +24,9 @@ class History:
             errors are in percent, and the loss includes label smoothing.
         val_loss, val_error: on the held-out images, where the run was asked for that curve.
         test_loss, test_error: on the test images, where the run was asked for that curve.
-        seconds: each epoch's training time, without the evaluations.
+        seconds: each epoch's training time, without compilation and evaluations.
+        compile_seconds: what `torch.compile` took before the first step; 0 where it was not used.
+        peak_memory: the most bytes of a GPU's memory that tensors took; 0 on a processor.
         final: ``test_loss`` and ``test_error`` (and ``val_...``) of the finished run.
         stopped: why the run ended early; empty when it did not.
     """
@@ -39,6 +41,8 @@ class History:
     test_loss: list[float] = field(default_factory=list)
     test_error: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    compile_seconds: float = 0.0
+    peak_memory: int = 0
     final: dict[str, float] = field(default_factory=dict)
     stopped: str = ""
 

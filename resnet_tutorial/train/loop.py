@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resnet_tutorial.data import ImageSet, load
 from resnet_tutorial.train.augment import Draws, crop_and_flip, draw_epoch
+from resnet_tutorial.train.compiling import compile_ahead
 from resnet_tutorial.train.errors import TrainingError
 from resnet_tutorial.train.evaluate import autocast, logits_of, loss_and_error
 from resnet_tutorial.train.history import History
@@ -71,6 +72,8 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
                    recipe.batch_size)
     keeper = Keeper(run, folder, save_every)
     try:
+        compile_ahead(run)
+        bar.begin()
         with StopBetweenSteps() as stop:
             while run.step < run.steps and not run.history.stopped:
                 _train_epoch(run, bar, keeper, stop)
@@ -214,6 +217,8 @@ def _finish_epoch(run: Run, curve_on: str) -> None:
     history.train_error.append(error)
     history.seconds.append(run.sums.seconds)
     run.sums = Sums.zero(run.device)
+    if run.device.type == "cuda":
+        history.peak_memory = max(history.peak_memory, torch.cuda.max_memory_allocated(run.device))
     if curve_on != "none":
         loss, error = _measure(run, curve_on)
         getattr(history, f"{curve_on}_loss").append(loss)

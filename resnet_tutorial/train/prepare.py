@@ -57,6 +57,10 @@ def prepare(model: nn.Module, data: ImageSet, recipe: Recipe, *, seed: int,
     compiled = choose_compile(device, compile, steps)
     if device.type == "cpu":
         keep_freed_memory()
+    if device.type == "cuda":
+        # Of several ways to compute a convolution, try each on the first batch and keep the fastest.
+        torch.backends.cudnn.benchmark = True
+        torch.cuda.reset_peak_memory_stats(device)
     settings = {
         "network": f"{zlib.crc32(repr(model).encode()):08x}", "data": data.name,
         "train_images": count, "val_images": len(images.val_labels),

@@ -38,6 +38,10 @@ class Progress:
                         unit_scale=True, disable=style != "bar", dynamic_ncols=True,
                         mininterval=0.5)
 
+    def begin(self) -> None:
+        """Note that the first step comes now: what went before does not count for the rate."""
+        self.bar.unpause()
+
     def step(self) -> None:
         """Note that one more step is done."""
         self.bar.update(self.batch_size)

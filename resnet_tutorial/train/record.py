@@ -18,6 +18,7 @@ from resnet_tutorial.train.history import History
 
 RUN_FILE, WEIGHTS_FILE = "run.json", "weights.pt"
 WEIGHTS_LIMIT = 2_000_000  # bytes: what is recorded stays small enough for a repository
+PAPER_IMAGES = 64_000 * 128  # what the ResNet paper's networks for CIFAR-10 saw: a run that sees fewer is short
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -142,7 +143,8 @@ def _label(history: History) -> str:
     settings = history.settings
     kind = {"cpu": "CPU", "cuda": "GPU"}.get(settings["device_type"], settings["device_type"])
     length = f"{len(history.epoch)} epochs"
-    short = "short " if settings["device_type"] == "cpu" else ""
+    seen = settings["steps"] * settings["recipe"]["batch_size"]
+    short = "short " if seen < PAPER_IMAGES else ""
     curve = {"test": ", test error measured after every epoch"}.get(settings["curve_on"], "")
     return (f"{short}{kind} run, recipe {settings['recipe']['name']}, {length}, "
             f"seed {settings['seed']}{curve}")

@@ -1,0 +1,81 @@
+"""How much of the machine a training uses: its arithmetic beside the fastest arithmetic there is.
+
+The arithmetic of a step is counted from the network's MACs, forward and backward.  The fastest
+arithmetic is a product of two large matrices, measured on the same machine in the same run and in
+the format that the training uses; for GPUs whose data sheet is known, the sheet's figure as well.
+The literature calls the latter share model FLOPs utilisation (MFU; Chowdhery et al. 2022, "PaLM").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.plain_loop import BATCH, engine, some_images
+from benchmarks.turns import in_turns
+from resnet_tutorial import trace
+from resnet_tutorial.train.precision import choose_precision, describe_device
+from resnet_tutorial.zoo import build_model
+
+# Network, its options, and how many batches of 128 make one turn on a processor; a GPU makes more.
+NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("cifar_resnet20", {}, 40), ("resnet18", {"stem": "cifar"}, 6), ("resnet50", {"stem": "cifar"}, 2))
+GPU_TURN = 20
+# 10^12 operations a second in 16 bits without sparsity, from NVIDIA's data sheets.
+DATA_SHEETS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L4": 121.0, "T4": 65.0}
+
+
+def training_macs(model: nn.Module, side: int = 32) -> int:
+    """Return the multiply-adds of one training step for one image, forward and backward.
+
+    Backward takes twice the forward pass: a product for the gradient of each layer's weights and
+    one for that of its input.  Only the first layer's input, the image, needs no gradient.
+    """
+    forward = trace(model, (1, 3, side, side))
+    first = trace(next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), (1, 3, side, side))
+    return 3 * forward.macs - first.macs
+
+
+def product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], Tensor], int]:
+    """Return a function that multiplies two large matrices, and its number of multiply-adds."""
+    size = 8192 if device.type == "cuda" else 2048
+    one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return lambda: one @ other, size**3
+
+
+def data_sheet(card: str) -> float | None:
+    """Return the multiply-adds a second of a card's data sheet; None for one that is not known."""
+    words = card.replace("-", " ").split()
+    return next((peak * 1e12 / 2 for name, peak in DATA_SHEETS.items() if name in words), None)
+
+
+def measure(repeats: int) -> dict[str, float]:
+    """Print and return which share of the fastest arithmetic the training of each network reaches."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = choose_precision(device)
+    sheet = data_sheet(describe_device(device))
+    data = some_images()
+    multiply, macs_of_product = product(device, dtype)
+    results = {}
+    for name, options, on_a_processor in NETWORKS:
+        steps = GPU_TURN if device.type == "cuda" else on_a_processor
+        torch.manual_seed(0)
+        model = build_model(name, num_classes=10, **options)
+        per_image = training_macs(model)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        seconds = in_turns({"training": engine(model, data, device, steps), "product": multiply}, repeats)
+        rate = BATCH * steps * per_image / seconds["training"]
+        fastest = macs_of_product / seconds["product"]
+        results[f"{name}, of a matrix product"] = rate / fastest
+        words = f"{rate / fastest:.0%} of a product's {fastest / 1e9:.0f}"
+        if sheet:
+            results[f"{name}, of the data sheet"] = rate / sheet
+            words += f", {rate / sheet:.0%} of the data sheet's {sheet / 1e9:.0f}"
+            words += f"; at most {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of memory"
+        print(f"  {name:16} {BATCH * steps / seconds['training']:8.0f} images/s of {per_image / 1e6:.0f} million MACs: "
+              f"{rate / 1e9:.0f} x 10^9 MACs/s, {words}", flush=True)
+    return results
