@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.plain_loop import BATCH, engine, some_images
 from benchmarks.turns import in_turns
@@ -23,7 +23,7 @@ from resnet_tutorial.zoo import build_model
 # Network, its options, and how many batches of 128 make one turn on a processor; a GPU makes more.
 NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("cifar_resnet20", {}, 40), ("resnet18", {"stem": "cifar"}, 6), ("resnet50", {"stem": "cifar"}, 2))
-GPU_TURN = 20
+GPU_TURN, PRODUCTS = 20, 10
 # 10^12 operations a second in 16 bits without sparsity, from NVIDIA's data sheets.
 DATA_SHEETS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L4": 121.0, "T4": 65.0}
 
@@ -39,17 +39,33 @@ def training_macs(model: nn.Module, side: int = 32) -> int:
     return 3 * forward.macs - first.macs
 
 
-def product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], Tensor], int]:
-    """Return a function that multiplies two large matrices, and its number of multiply-adds."""
+def product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], None], int]:
+    """Return a function that multiplies two large matrices a few times, and its multiply-adds."""
     size = 8192 if device.type == "cuda" else 2048
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    return lambda: one @ other, size**3
+
+    def multiply() -> None:
+        for _ in range(PRODUCTS):  # several, since starting one takes a GPU a share of its time
+            one @ other
+
+    return multiply, PRODUCTS * size**3
 
 
 def data_sheet(card: str) -> float | None:
     """Return the multiply-adds a second of a card's data sheet; None for one that is not known."""
     words = card.replace("-", " ").split()
     return next((peak * 1e12 / 2 for name, peak in DATA_SHEETS.items() if name in words), None)
+
+
+def memory_of(training: Callable[[], None], device: torch.device) -> int:
+    """Return the most bytes of a GPU's memory during a turn of training, after one to warm up; 0 on a processor."""
+    if device.type != "cuda":
+        return 0
+    training()
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    training()
+    return torch.cuda.max_memory_allocated(device)
 
 
 def measure(repeats: int) -> dict[str, float]:
@@ -65,9 +81,10 @@ def measure(repeats: int) -> dict[str, float]:
         torch.manual_seed(0)
         model = build_model(name, num_classes=10, **options)
         per_image = training_macs(model)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        seconds = in_turns({"training": engine(model, data, device, steps), "product": multiply}, repeats)
+        others = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+        training = engine(model, data, device, steps)
+        memory = memory_of(training, device) - others
+        seconds = in_turns({"training": training, "product": multiply}, repeats)
         rate = BATCH * steps * per_image / seconds["training"]
         fastest = macs_of_product / seconds["product"]
         results[f"{name}, of a matrix product"] = rate / fastest
@@ -75,7 +92,7 @@ def measure(repeats: int) -> dict[str, float]:
         if sheet:
             results[f"{name}, of the data sheet"] = rate / sheet
             words += f", {rate / sheet:.0%} of the data sheet's {sheet / 1e9:.0f}"
-            words += f"; at most {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of memory"
+        words += f"; {memory / 1e9:.2f} GB of memory at most" if memory else ""
         print(f"  {name:16} {BATCH * steps / seconds['training']:8.0f} images/s of {per_image / 1e6:.0f} million MACs: "
               f"{rate / 1e9:.0f} x 10^9 MACs/s, {words}", flush=True)
     return results

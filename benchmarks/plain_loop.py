@@ -6,6 +6,7 @@ transforms, float32, the usual memory order, SGD.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +26,10 @@ from resnet_tutorial.train.loop import _train_step
 from resnet_tutorial.train.prepare import prepare
 from resnet_tutorial.zoo import build_model
 
-# Network, its options, and how many batches of 128 make one turn.
+# Network, its options, and how many batches of 128 make one turn on a processor.
 NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (("cifar_resnet20", {}, 40), ("resnet18", {"stem": "cifar"}, 6))
-BATCH, WORKERS = 128, 2
+BATCH, GPU_STEPS = 128, 40  # a GPU makes at least so many batches in a turn
+WORKERS = min(8, os.cpu_count() or 2)
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -109,7 +111,9 @@ def measure(repeats: int) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = some_images()
     results = {}
-    for name, options, steps in NETWORKS:
+    print(f"  the plain loop has {WORKERS} worker processes")
+    for name, options, on_a_processor in NETWORKS:
+        steps = max(GPU_STEPS, on_a_processor) if device.type == "cuda" else on_a_processor
         torch.manual_seed(0)
         models = [build_model(name, num_classes=10, **options) for _ in range(3)]
         ways = {"plain": plain(models[0], data, device, steps),

@@ -43,7 +43,9 @@ def started(monkeypatch, tmp_path):
         return Done
 
     monkeypatch.setattr(record_runs.subprocess, "run", run)
-    monkeypatch.setattr(record_runs, "results_folder", lambda: tmp_path)
+    real = record_runs.load_run
+    monkeypatch.setattr(record_runs, "RESULTS", tmp_path)
+    monkeypatch.setattr(record_runs, "load_run", lambda name, folder: real(name))
     yield commands, tmp_path, Done
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: killed and resumed runs end in the same bits, and damage is refused."""
 
+import io
 import json
 import multiprocessing
 import os
@@ -71,6 +72,16 @@ def test_a_finished_run_resumes_at_its_end(tmp_path):
     assert same_weights(whole, again) and curves(first) == curves(second)
 
 
+@pytest.mark.parametrize("first, then", [("float32", "float16"), ("float16", "float32")])
+def test_a_run_goes_on_in_another_format(tmp_path, monkeypatch, first, then):
+    # A session that began on a processor and goes on with a T4: only float16 has a scaler to keep.
+    with monkeypatch.context() as patch:
+        stop_after(10, patch)
+        train(tmp_path, precision=first)
+    _, history = train(tmp_path, precision=then, resume=True)
+    assert history.settings["precision"] == then and len(history.epoch) == 3
+
+
 def run_victim(folder, result):
     """Train in a process of its own, resuming what is there, and write down what came out."""
     torch.set_num_threads(1)
@@ -122,8 +133,9 @@ def half(content):
 
 
 def one_bit(content):
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    place = content.index(state["model"]["6.weight"].numpy().tobytes())
+    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
 
 
 @pytest.mark.parametrize("damage", [half, one_bit, lambda c: b"", lambda c: b"something else"])

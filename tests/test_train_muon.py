@@ -67,3 +67,30 @@ def test_it_trains_the_tiny_network():
     network = tiny_network()
     history = fit(network, tiny_data(), QUICK.but(optimizer="muon", epochs=30), progress="none")
     assert history.train_loss[-1] < 0.9 * history.train_loss[0]
+
+
+def test_products_in_sixteen_bits_give_nearly_the_same_step():
+    torch.manual_seed(0)
+    start, gradient = torch.randn(2, 16, 8, 3, 3)
+    moves = []
+    for products in (torch.float32, torch.bfloat16):
+        kernel = nn.Parameter(start.clone())
+        kernel.grad = gradient.clone()
+        Muon([kernel], lr=0.1, momentum=0.6, products=products).step()
+        moves.append(kernel.detach() - start * 4 / start.norm())
+    assert not torch.equal(*moves)  # the format was used
+    assert (moves[0] - moves[1]).norm() < 0.03 * moves[0].norm()
+
+
+def test_a_first_step_that_overflows_leaves_the_momentum_at_zero():
+    network = tiny_network()
+    (sgd,) = make_optimizers(network, QUICK)
+    scaler = torch.amp.GradScaler("cpu")
+    before = [p.detach().clone() for p in network.parameters()]
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, float("inf"))
+    scaler.scale(torch.ones(()))  # what `fit` scales is the loss
+    scaler.step(sgd)
+    scaler.update()
+    assert all(torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True))
+    assert all((sgd.state[p]["momentum_buffer"] == 0).all() for p in network.parameters())

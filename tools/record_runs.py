@@ -17,10 +17,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from resnet_tutorial.train import TrainingError, list_runs, load_run
-from resnet_tutorial.train.record import results_folder
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # this checkout's package, whether or not one is installed
+
+from resnet_tutorial.train import TrainingError, list_runs, load_run  # noqa: E402
+
+RESULTS = ROOT / "results"  # where the commands write, not where an installed package keeps its copy
 SEEDS = range(3)
 STEPS = "--recipe paper"  # the ResNet paper's: 64,000 steps
 # 110 layers start at a lower rate.  ResNeXt's own recipe has 300 epochs of all images and more decay.
@@ -58,7 +60,7 @@ def commands(names: list[str]) -> dict[str, list[str]]:
         elif name in single:
             chosen[name] = shlex.split(single[name])
         else:  # a recorded one, or nothing at all: then this says what there is
-            words = shlex.split(load_run(name).record["command"])
+            words = shlex.split(load_run(name, RESULTS).record["command"])
             chosen[name] = words[words.index("resnet_tutorial.train") + 1 :]
     return chosen
 
@@ -73,14 +75,14 @@ def forget_finished(folder: Path) -> None:
 
 def show() -> None:
     """Print every run with the command that makes it."""
-    done = list_runs()
+    done = list_runs(RESULTS)
     for group, runs in planned().items():
         print(f"{group}, wants a GPU:")
         for name, arguments in runs.items():
             print(f"  {name} ({'recorded' if name in done else 'not yet'}): {arguments}")
     print("recorded:")
     for name in done:
-        print(f"  {name}: {load_run(name).label}")
+        print(f"  {name}: {load_run(name, RESULTS).label}")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -100,11 +102,11 @@ def main(words: list[str] | None = None) -> int:
         return 1
     failed = []
     for name, arguments in chosen.items():
-        if not options.again and (results_folder() / name / "run.json").exists():
+        if not options.again and (RESULTS / name / "run.json").exists():
             print(f"{name} is recorded already; --again makes it again.", flush=True)
             continue
         if not options.dry:
-            forget_finished(results_folder() / name)
+            forget_finished(RESULTS / name)
         command = [sys.executable, "-m", "resnet_tutorial.train", *arguments, "--resume"]
         print(shlex.join(["python", *command[1:]]), flush=True)
         if not options.dry and subprocess.run(command, cwd=ROOT).returncode:

@@ -12,36 +12,30 @@ from resnet_tutorial.train.run import Run
 
 
 def compile_ahead(run: Run) -> None:
-    """Make `torch.compile` do its work now, and note its seconds in the history.
+    """Call the network once for each size of image that is still to come, and note how long that took.
 
-    It translates a network when that is first called, for one size of image, forward and backward.
-    Here it is called once for each size that is still to come; nothing that the training depends on
-    is changed by that.  Where compiling fails, for want of a C compiler for instance, the run goes
-    on with the network as it is.
+    At such a call `torch.compile` translates the network, forward and backward, and a GPU's library
+    picks its fastest convolutions.  Nothing that the training depends on is changed.  Where compiling
+    fails, for want of a C compiler for instance, the run goes on without it.
     """
-    if not run.history.settings["compiled"]:
+    on_gpu = run.device.type == "cuda"
+    if not (on_gpu or run.history.settings["compiled"]):
         return
     began = time.perf_counter()
     before = {name: buffer.clone() for name, buffer in run.model.named_buffers()}
-    cards = [run.device] if run.device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices=cards):
+        with torch.random.fork_rng(devices=[run.device] if on_gpu else []):
             for epoch in _one_of_each_size(run):
                 _forward_and_backward(run, epoch)
     except torch.OutOfMemoryError:
         raise  # `fit` has a sentence for that
     except Exception as problem:  # a compiler has many ways to fail, none of which ends the run
-        if run.team.first:
-            print(f"torch.compile does not work here ({_first_line(problem)}); the run goes on without it, "
-                  "which changes its speed and not its result.")
-        run.history.settings["compiled"] = False
-        run.forward = run.team.wrap(run.model)
+        _go_on_uncompiled(run, problem)
     finally:
-        with torch.no_grad():
-            for name, buffer in run.model.named_buffers():
-                buffer.copy_(before[name])
-        run.model.zero_grad(set_to_none=True)
+        _put_back(run, before)
     run.history.compile_seconds += time.perf_counter() - began
+    if on_gpu:  # trying out convolutions takes more memory than the chosen one
+        torch.cuda.reset_peak_memory_stats(run.device)
 
 
 def _one_of_each_size(run: Run) -> list[int]:
@@ -66,6 +60,26 @@ def _forward_and_backward(run: Run, epoch: int) -> None:
         torch.cuda.synchronize(run.device)
 
 
-def _first_line(problem: Exception) -> str:
-    """Return a problem's own first line; a compiler's report is pages long."""
-    return next(iter(str(problem).strip().splitlines()), type(problem).__name__)
+def _go_on_uncompiled(run: Run, problem: Exception) -> None:
+    """Say why the network is not compiled, and take it as it is.
+
+    Raises:
+        Exception: it was not compiled: then the problem is the network's own.
+    """
+    if not run.history.settings["compiled"]:
+        raise problem
+    if run.team.first:
+        # A compiler's report is pages long; its first line says enough.
+        reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
+        print(f"torch.compile does not work here ({reason}); the run goes on without it, only slower.")
+    run.history.settings["compiled"] = False
+    run.forward = run.team.wrap(run.model)
+
+
+@torch.no_grad()
+def _put_back(run: Run, before: dict[str, torch.Tensor]) -> None:
+    """Undo what the calls left in the network: batch norm's statistics, and the gradients."""
+    for name, buffer in run.model.named_buffers():
+        if name in before:
+            buffer.copy_(before[name])
+    run.model.zero_grad(set_to_none=True)

@@ -25,7 +25,7 @@ class History:
         val_loss, val_error: on the held-out images, where the run was asked for that curve.
         test_loss, test_error: on the test images, where the run was asked for that curve.
         seconds: each epoch's training time, without compilation and evaluations.
-        compile_seconds: what `torch.compile` took before the first step; 0 where it was not used.
+        compile_seconds: what `torch.compile`, and choosing a GPU's convolutions, took before the first step.
         peak_memory: the most bytes of a GPU's memory that tensors took; 0 on a processor.
         final: ``test_loss`` and ``test_error`` (and ``val_...``) of the finished run.
         stopped: why the run ended early; empty when it did not.

@@ -88,7 +88,8 @@ def restore(run: Run, folder: Path) -> None:
     run.model.load_state_dict(state["model"])
     for optimizer, values in zip(run.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(values)
-    run.scaler.load_state_dict(state["scaler"])
+    if state["scaler"]:  # empty when the run began in another format, on a machine of another kind
+        run.scaler.load_state_dict(state["scaler"])
     if run.average:
         run.average.load(state["average"])
     sums: dict[str, Any] = {name: value.to(run.device) if isinstance(value, Tensor) else value

@@ -110,6 +110,7 @@ def _changed(recipe: Recipe, epochs: int | None, holdout: float | None) -> Recip
 
 def _train_epoch(run: Run, bar: Progress, keeper: Keeper, stop: StopBetweenSteps) -> None:
     """Train to the end of the present epoch, of the run, or to the step where a stop was asked."""
+    began = time.perf_counter()
     epoch, first = divmod(run.step, run.steps_per_epoch)
     side = run.images.train.side
     draws = draw_epoch(len(run.images.train_labels), run.recipe, run.seed, epoch, side,
@@ -118,7 +119,6 @@ def _train_epoch(run: Run, bar: Progress, keeper: Keeper, stop: StopBetweenSteps
     size = run.recipe.batch_size
     run.model.train()
     for index in range(first, last):
-        began = time.perf_counter()
         _train_step(run, draws.batch(index * size, (index + 1) * size))
         bar.step()
         looks = run.step % LOOK_EVERY == 0 or index + 1 == last
@@ -130,6 +130,7 @@ def _train_epoch(run: Run, bar: Progress, keeper: Keeper, stop: StopBetweenSteps
             return
         if index + 1 < last:
             keeper.save_if_due()
+        began = time.perf_counter()
 
 
 def _train_step(run: Run, draws: Draws) -> None:

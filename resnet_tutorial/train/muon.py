@@ -7,9 +7,12 @@ https://kellerjordan.github.io/posts/muon/.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from resnet_tutorial.train.evaluate import autocast
 
 
 def orthogonalise(matrices: Tensor, iterations: int = 4) -> Tensor:
@@ -41,10 +44,13 @@ class Muon(torch.optim.Optimizer):
         kernels: parameters of two or more dimensions, each followed by a batch norm.
         lr: the length of a step for weights of length one.
         momentum: the share of the old steps that is kept.
+        products: the format in which the matrices are multiplied.
     """
 
-    def __init__(self, kernels: Iterable[nn.Parameter], lr: float, momentum: float) -> None:
+    def __init__(self, kernels: Iterable[nn.Parameter], lr: float, momentum: float,
+                 products: torch.dtype = torch.float32) -> None:
         super().__init__(kernels, {"lr": lr, "momentum": momentum})
+        self.products = products
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # it takes none
@@ -59,16 +65,16 @@ class Muon(torch.optim.Optimizer):
 
     def _step(self, kernels: list[nn.Parameter], lr: float, momentum: float) -> None:
         """Move kernels of one shape."""
-        directions = []
         for kernel in kernels:
-            state = self.state[kernel]
-            if not state:
-                state["momentum"] = torch.zeros_like(kernel)
-            gradient = kernel.grad
-            assert gradient is not None  # `step` has left those out
-            state["momentum"].mul_(momentum).add_(gradient)
-            directions.append(gradient.add(state["momentum"], alpha=momentum).flatten(1))
-        steps = orthogonalise(torch.stack(directions).float())  # (n, out, in * k * k)
+            if not self.state[kernel]:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        gradients = [cast(Tensor, kernel.grad) for kernel in kernels]  # `step` has left out those without
+        momenta = [self.state[kernel]["momentum"] for kernel in kernels]
+        torch._foreach_mul_(momenta, momentum)
+        torch._foreach_add_(momenta, gradients)
+        directions = torch.stack([*torch._foreach_add(gradients, momenta, alpha=momentum)]).flatten(2)
+        with autocast(directions.device, self.products):
+            steps = orthogonalise(directions.float())  # (n, out, in * k * k)
         for kernel, step in zip(kernels, steps, strict=True):
             kernel.mul_(len(kernel) ** 0.5 / kernel.norm())
             kernel.add_(step.view_as(kernel), alpha=-lr)

@@ -58,9 +58,7 @@ def prepare(model: nn.Module, data: ImageSet, recipe: Recipe, *, seed: int,
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":
-        # Of several ways to compute a convolution, try each on the first batch and keep the fastest.
-        torch.backends.cudnn.benchmark = True
-        torch.cuda.reset_peak_memory_stats(device)
+        torch.backends.cudnn.benchmark = True  # try several ways to compute a convolution, and keep the fastest
     settings = {
         "network": f"{zlib.crc32(repr(model).encode()):08x}", "data": data.name,
         "train_images": count, "val_images": len(images.val_labels),
@@ -73,7 +71,8 @@ def prepare(model: nn.Module, data: ImageSet, recipe: Recipe, *, seed: int,
     forward = cast(nn.Module, torch.compile(model, dynamic=False)) if compiled else model
     return Run(
         recipe=recipe, model=model, forward=team.wrap(forward), images=images,
-        optimizers=make_optimizers(model, recipe),
+        # On a GPU products in 32 bits would take a good part of the step.
+        optimizers=make_optimizers(model, recipe, dtype if device.type == "cuda" else torch.float32),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
         average=WeightAverage(model, recipe.average) if recipe.average else None,
         history=History(settings=settings), precision=dtype, team=team, seed=seed, steps=steps,
@@ -81,11 +80,12 @@ def prepare(model: nn.Module, data: ImageSet, recipe: Recipe, *, seed: int,
     )
 
 
-def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: nn.Module, recipe: Recipe,
+                    products: torch.dtype = torch.float32) -> list[torch.optim.Optimizer]:
     """Return the optimisers for all parameters of the model that are trained.
 
     With the recipe's ``"sgd"`` that is one; with ``"muon"`` a second one has the convolutions'
-    kernels.
+    kernels, and multiplies its matrices in the format `products`.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     kernels = [p for p in parameters if recipe.optimizer == "muon" and p.ndim == 4]
@@ -99,8 +99,12 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
     optimizers: list[torch.optim.Optimizer] = [torch.optim.SGD(
         [group for group in groups if group["params"]], lr=recipe.peak_lr,
         momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)]
+    if recipe.momentum:
+        # Where float16 overflows a step is left out; when that is the first, a fused SGD would start from no momentum.
+        for parameter in rest:
+            optimizers[0].state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     if kernels:
-        optimizers.append(Muon(kernels, lr=recipe.muon_lr, momentum=recipe.muon_momentum))
+        optimizers.append(Muon(kernels, lr=recipe.muon_lr, momentum=recipe.muon_momentum, products=products))
     return optimizers
 
 
