@@ -87,7 +87,7 @@ CALLS: dict[str, tuple[tuple, dict]] = {
     "network_overview": ((), {}),
     "norms_by_layer": (({"plain": FELL},), {"ylabel": "norm", "alt": SAID, "caption": ""}),
     "number_formats": ((), {}),
-    "paper_depth_errors": (({20: 8.75}, {}), {"note": "no runs"}),
+    "paper_depth_errors": (({20: 8.75}, {"short runs": {20: 9.9}, "long runs": {}}), {"note": "no runs"}),
     "path_shares": (((1,),), {}),
     "pixels_read": (({"1×1": MASK.tolist()},), {}),
     "plain_and_residual_block": ((), {}),

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Make the recorded runs of `results/` again, and those that wait for a machine with a GPU.
+"""Make recorded runs again, or those that still wait for a machine with a GPU.
 
     python tools/record_runs.py                       # list all of them
     python tools/record_runs.py paper speed           # on a GPU: two groups of planned runs
     python tools/record_runs.py resnet20 --again      # one that is recorded, by its own command
 
-A run that is recorded is not made again without `--again`; one that was cut off goes on from its
+A run that is recorded is not made again without `--again`, which replaces its record; one that was cut off goes on from its
 checkpoint when the same command is given again.
 """
 
@@ -24,10 +24,10 @@ from resnet_tutorial.train import TrainingError, list_runs, load_run  # noqa: E4
 
 RESULTS = ROOT / "results"  # where the commands write, not where an installed package keeps its copy
 SEEDS = range(3)
-STEPS = "--recipe paper"  # the ResNet paper's: 64,000 steps
+RECIPE = "--recipe paper"  # the ResNet paper's: 64,000 steps
 # 110 layers start at a lower rate.  ResNeXt's own recipe has 300 epochs of all images and more decay.
 PAPER = {
-    **{f"resnet{depth}": f"--model cifar_resnet{depth} {STEPS}" for depth in (20, 32, 44, 56)},
+    **{f"resnet{depth}": f"--model cifar_resnet{depth} {RECIPE}" for depth in (20, 32, 44, 56)},
     "resnet110": "--model cifar_resnet110 --recipe paper-110",
     "resnext29-8x64d": "--model cifar_resnext29_8x64d --recipe paper --set iterations=0 epochs=300 weight_decay=5e-4 "
                        "--holdout 0 --curve-on none",

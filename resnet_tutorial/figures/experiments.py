@@ -42,11 +42,18 @@ def change_against_noise(
 
 
 @styled
-def paper_depth_errors(paper: Mapping[int, float], own: Mapping[int, float], note: str) -> Drawing:
-    """Draw test error against depth: the paper's Table 6 and this project's own runs."""
-    figure, ax = new_figure(5.2, 2.7)
-    ax.plot(list(paper), list(paper.values()), "s-", color=LINES[5], label="paper, 64,000 steps")
-    ax.plot(list(own), list(own.values()), "o-", color=LINES[0], label="own runs")
+def paper_depth_errors(paper: Mapping[int, float], own: Mapping[str, Mapping[int, float]], note: str) -> Drawing:
+    """Draw test error against depth: the paper's Table 6 and series of this project's own runs.
+
+    Args:
+        paper: test error in percent of each depth.
+        own: the same for each series, by the name that stands in the legend.
+        note: what kind of runs these are, for the caption.
+    """
+    figure, ax = new_figure(5.2, 2.9)
+    ax.plot(list(paper), list(paper.values()), "s-", color=LINES[5], label="paper")
+    for (name, errors), colour, marker in zip(own.items(), LINES, "oD^", strict=False):
+        ax.plot(list(errors), list(errors.values()), f"{marker}-", color=colour, label=name)
     ax.set_xscale("log")
     ax.set_xticks(list(paper), [str(depth) for depth in paper])
     ax.minorticks_off()
@@ -54,13 +61,17 @@ def paper_depth_errors(paper: Mapping[int, float], own: Mapping[int, float], not
     ax.set_ylabel("test error (%)")
     ax.set_ylim(0)
     ax.legend(fontsize=9, loc="lower left")
-    listed = "; ".join(f"{depth} layers {error:.2f}" for depth, error in paper.items())
-    mine = "; ".join(f"{depth} layers {error:.2f}" for depth, error in own.items()) or "none recorded"
+    told = [f"{name}: {_listed(errors)}" for name, errors in {"paper": paper, **own}.items()]
     return Drawing(
         figure,
-        alt=f"Test error by depth of CIFAR ResNets. Paper: {listed}. Own runs: {mine}.",
+        alt=f"Test error by depth of CIFAR ResNets, in percent. {'. '.join(told)}.",
         caption=f"Test errors of the CIFAR family. {note}",
     )
+
+
+def _listed(errors: Mapping[int, float]) -> str:
+    """Return depths and errors in words."""
+    return "; ".join(f"{depth} layers {error:.2f}" for depth, error in errors.items()) or "none recorded"
 
 
 @styled

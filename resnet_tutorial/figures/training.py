@@ -118,8 +118,10 @@ def curves_of_a_run(history: History, caption: str = "") -> Drawing:
     figure, axes = new_figure(7.0, 3.0, 1, 2)
     parts = {"train": "training, augmented", "val": "validation", "test": "test"}
     told = []
+    # Marks on so many epochs would hide the curves.
+    styles = ("--o", "-s", "-^") if len(history.epoch) <= 50 else ("--", "-", "-")
     for ax, kind in zip(axes, ("loss", "error"), strict=True):
-        for (part, word), colour, style in zip(parts.items(), LINES, ("--o", "-s", "-^"), strict=False):
+        for (part, word), colour, style in zip(parts.items(), LINES, styles, strict=False):
             values = getattr(history, f"{part}_{kind}")
             if values:
                 ax.plot(history.epoch[: len(values)], values, style, color=colour, markersize=4, label=word)
