@@ -5,8 +5,8 @@
     python tools/record_runs.py paper speed           # on a GPU: two groups of planned runs
     python tools/record_runs.py resnet20 --again      # one that is recorded, by its own command
 
-A run that is recorded is not made again without `--again`, which replaces its record; one that was cut off goes on from its
-checkpoint when the same command is given again.
+A run that is recorded is not made again without `--again`, which replaces its record.  One that was
+cut off goes on from its checkpoint when the same command is given again.
 """
 
 from __future__ import annotations
