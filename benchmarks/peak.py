@@ -14,16 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.plain_loop import BATCH, engine, some_images
+from benchmarks import plain_loop
+from benchmarks.plain_loop import BATCH, engine, some_images, turn_length
 from benchmarks.turns import in_turns
 from resnet_tutorial import trace
 from resnet_tutorial.train.precision import choose_precision, describe_device
 from resnet_tutorial.zoo import build_model
 
-# Network, its options, and how many batches of 128 make one turn on a processor; a GPU makes more.
-NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (
-    ("cifar_resnet20", {}, 40), ("resnet18", {"stem": "cifar"}, 6), ("resnet50", {"stem": "cifar"}, 2))
-GPU_TURN, PRODUCTS = 20, 10
+NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (*plain_loop.NETWORKS, ("resnet50", {"stem": "cifar"}, 2))
+PRODUCTS = 10  # in one turn
 # 10^12 operations a second in 16 bits without sparsity, from NVIDIA's data sheets.
 DATA_SHEETS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L4": 121.0, "T4": 65.0}
 
@@ -77,7 +76,7 @@ def measure(repeats: int) -> dict[str, float]:
     multiply, macs_of_product = product(device, dtype)
     results = {}
     for name, options, on_a_processor in NETWORKS:
-        steps = GPU_TURN if device.type == "cuda" else on_a_processor
+        steps = turn_length(on_a_processor, device)
         torch.manual_seed(0)
         model = build_model(name, num_classes=10, **options)
         per_image = training_macs(model)

@@ -21,14 +21,14 @@ from torchvision import transforms
 from benchmarks.turns import in_turns
 from resnet_tutorial.data import ImageSet
 from resnet_tutorial.train import get_recipe
-from resnet_tutorial.train.augment import Draws, draw_epoch
+from resnet_tutorial.train.augment import Draws
 from resnet_tutorial.train.loop import _train_step
 from resnet_tutorial.train.prepare import prepare
 from resnet_tutorial.zoo import build_model
 
 # Network, its options, and how many batches of 128 make one turn on a processor.
 NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (("cifar_resnet20", {}, 40), ("resnet18", {"stem": "cifar"}, 6))
-BATCH, GPU_STEPS = 128, 40  # a GPU makes at least so many batches in a turn
+BATCH = 128
 WORKERS = min(8, os.cpu_count() or 2)
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -94,12 +94,16 @@ def engine(model: nn.Module, data: ImageSet, device: torch.device, steps: int, *
         for _ in range(steps):
             epoch, index = divmod(run.step, per_epoch)
             if index == 0 or draws is None:
-                side = recipe.crop_side(epoch, recipe.epochs, 32)
-                draws = draw_epoch(len(data.train_labels), recipe, 0, epoch, 32, side, device)
+                draws = run.draw(epoch)
             _train_step(run, draws.batch(index * BATCH, (index + 1) * BATCH))
         run.sums.loss.item()
 
     return turn
+
+
+def turn_length(on_a_processor: int, device: torch.device) -> int:
+    """Return how many batches make one turn: on a GPU at least 40, since it is done with a few in no time."""
+    return max(40, on_a_processor) if device.type == "cuda" else on_a_processor
 
 
 def measure(repeats: int) -> dict[str, float]:
@@ -113,7 +117,7 @@ def measure(repeats: int) -> dict[str, float]:
     results = {}
     print(f"  the plain loop has {WORKERS} worker processes")
     for name, options, on_a_processor in NETWORKS:
-        steps = max(GPU_STEPS, on_a_processor) if device.type == "cuda" else on_a_processor
+        steps = turn_length(on_a_processor, device)
         torch.manual_seed(0)
         models = [build_model(name, num_classes=10, **options) for _ in range(3)]
         ways = {"plain": plain(models[0], data, device, steps),

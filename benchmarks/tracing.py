@@ -30,7 +30,7 @@ def shape_of(name: str) -> tuple[int, ...]:
     return (1, 3, 32, 32) if name.startswith("cifar") else (1, 3, 224, 224)
 
 
-def measure(name: str, repeats: int) -> dict[str, float]:
+def measure_one(name: str, repeats: int) -> dict[str, float]:
     """Return the seconds of both on one network, and their ratio."""
     model, shape = build_model(name).eval(), shape_of(name)
     ours: Callable[[], object] = lambda: trace(model, shape)  # noqa: E731
@@ -53,10 +53,10 @@ def first_call(name: str, call: str) -> float:
     return float(run.stdout)
 
 
-def measure_all(repeats: int) -> dict[str, float]:
+def measure(repeats: int) -> dict[str, float]:
     """Print the milliseconds of both for every network, and return the ratios."""
     print(f"  {'':26}{'trace':>9}{'torchinfo':>11}{'ratio':>8}   (milliseconds)")
-    times = {name: measure(name, repeats) for name in model_names()}
+    times = {name: measure_one(name, repeats) for name in model_names()}
     name = model_names()[0]
     calls = {"trace": "trace(model, shape)",
              "torchinfo": "torchinfo.summary(model, shape, verbose=0)"}  # fmt: skip

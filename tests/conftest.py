@@ -36,6 +36,17 @@ class Entry:
     points: int = 5
 
 
+@pytest.fixture
+def one_thread():
+    """Let torch compute with one thread: a tiny network is done before a second one has begun."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def catalog() -> dict[str, Entry]:
     """A registry with one exercise, whose solution is in `tests/fixtures/demo`."""

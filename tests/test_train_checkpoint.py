@@ -17,15 +17,8 @@ from training_help import QUICK, curves, same_weights, tiny_data, tiny_network
 
 from resnet_tutorial.train import TrainingError, checkpoint, fit, loop
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DATA = tiny_data()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def train(out=None, network=None, recipe=QUICK, **options):

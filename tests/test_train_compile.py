@@ -12,16 +12,9 @@ from resnet_tutorial.train import fit
 from resnet_tutorial.train.compiling import _one_of_each_size
 from resnet_tutorial.train.prepare import prepare
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DATA = tiny_data()
 TWO_SIZES = QUICK.but(early_side=12, early_share=0.5)  # two epochs of 12 pixels, one of 16
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

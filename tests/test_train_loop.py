@@ -13,15 +13,8 @@ from resnet_tutorial.train import TrainingError, evaluate, fit, predict
 from resnet_tutorial.train.history import History
 from resnet_tutorial.zoo import build_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DATA = tiny_data()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def train(network=None, recipe=QUICK, **options):

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from resnet_tutorial.train.augment import crop_and_flip, draw_epoch
+from resnet_tutorial.train.augment import crop_and_flip
 from resnet_tutorial.train.evaluate import autocast
 from resnet_tutorial.train.run import Run
 
@@ -27,9 +27,9 @@ def compile_ahead(run: Run) -> None:
         with torch.random.fork_rng(devices=[run.device] if on_gpu else []):
             for epoch in _one_of_each_size(run):
                 _forward_and_backward(run, epoch)
-    except torch.OutOfMemoryError:
-        raise  # `fit` has a sentence for that
     except Exception as problem:  # a compiler has many ways to fail, none of which ends the run
+        if isinstance(problem, torch.OutOfMemoryError) or not run.history.settings["compiled"]:
+            raise  # `fit` has a sentence for too little memory; what else fails here is the network's own
         _go_on_uncompiled(run, problem)
     finally:
         _put_back(run, before)
@@ -40,18 +40,14 @@ def compile_ahead(run: Run) -> None:
 
 def _one_of_each_size(run: Run) -> list[int]:
     """Return the numbers of epochs to come, one for each size of crop."""
-    side = run.images.train.side
     to_come = range(run.step // run.steps_per_epoch, run.epochs)
-    sizes = {run.recipe.crop_side(epoch, run.epochs, side): epoch for epoch in reversed(to_come)}
+    sizes = {run.crop_side(epoch): epoch for epoch in reversed(to_come)}
     return sorted(sizes.values())
 
 
 def _forward_and_backward(run: Run, epoch: int) -> None:
     """Call the network on a batch like those of that epoch."""
-    side = run.images.train.side
-    draws = draw_epoch(len(run.images.train_labels), run.recipe, run.seed, epoch, side,
-                       run.recipe.crop_side(epoch, run.epochs, side), run.device)
-    draws = draws.batch(*run.team.share(run.recipe.batch_size))
+    draws = run.draw(epoch).batch(*run.team.share(run.recipe.batch_size))
     batch = crop_and_flip(run.images.train, draws, run.recipe.padding)
     with autocast(run.device, run.precision):
         scores = run.forward(batch)
@@ -61,13 +57,7 @@ def _forward_and_backward(run: Run, epoch: int) -> None:
 
 
 def _go_on_uncompiled(run: Run, problem: Exception) -> None:
-    """Say why the network is not compiled, and take it as it is.
-
-    Raises:
-        Exception: it was not compiled: then the problem is the network's own.
-    """
-    if not run.history.settings["compiled"]:
-        raise problem
+    """Say why the network is not compiled, and take it as it is."""
     if run.team.first:
         # A compiler's report is pages long; its first line says enough.
         reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)

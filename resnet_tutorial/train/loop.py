@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_tutorial.data import ImageSet, load
-from resnet_tutorial.train.augment import Draws, crop_and_flip, draw_epoch
+from resnet_tutorial.train.augment import Draws, crop_and_flip
 from resnet_tutorial.train.compiling import compile_ahead
 from resnet_tutorial.train.errors import TrainingError
 from resnet_tutorial.train.evaluate import autocast, logits_of, loss_and_error
@@ -112,9 +112,7 @@ def _train_epoch(run: Run, bar: Progress, keeper: Keeper, stop: StopBetweenSteps
     """Train to the end of the present epoch, of the run, or to the step where a stop was asked."""
     began = time.perf_counter()
     epoch, first = divmod(run.step, run.steps_per_epoch)
-    side = run.images.train.side
-    draws = draw_epoch(len(run.images.train_labels), run.recipe, run.seed, epoch, side,
-                       run.recipe.crop_side(epoch, run.epochs, side), run.device)
+    draws = run.draw(epoch)
     last = min(run.steps_per_epoch, run.steps - epoch * run.steps_per_epoch)
     size = run.recipe.batch_size
     run.model.train()

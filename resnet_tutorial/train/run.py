@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resnet_tutorial.train.augment import Pixels
+from resnet_tutorial.train.augment import Draws, Pixels, draw_epoch
 from resnet_tutorial.train.average import WeightAverage
 from resnet_tutorial.train.history import History
 from resnet_tutorial.train.recipes import Recipe
@@ -84,3 +84,12 @@ class Run:
     def epochs(self) -> int:
         """Return how many epochs the whole run has; the last one may be cut short."""
         return math.ceil(self.steps / self.steps_per_epoch)
+
+    def crop_side(self, epoch: int) -> int:
+        """Return the side of the crops of epoch number `epoch` (from 0), in pixels."""
+        return self.recipe.crop_side(epoch, self.epochs, self.images.train.side)
+
+    def draw(self, epoch: int) -> Draws:
+        """Return the chance of epoch number `epoch` (from 0): the order of the images, and their crops."""
+        return draw_epoch(len(self.images.train_labels), self.recipe, self.seed, epoch, self.images.train.side,
+                          self.crop_side(epoch), self.device)
