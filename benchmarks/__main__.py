@@ -28,14 +28,16 @@ PARTS = {"networks": "networks", "training": "plain_loop", "choices": "choices",
 def main() -> None:
     """Measure the parts asked for, all of them by default."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--json", metavar="FILE", help="also write the ratios there")
     options = parser.parse_args()
+    if unknown := sorted(set(options.parts) - set(PARTS)):
+        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     report: dict = {"machine": machine(describe_device(device)), "versions": versions()}
     print(f"{report['machine']['device']}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for part in options.parts:
+    for part in options.parts or PARTS:
         print(f"{part}:", flush=True)
         measure = importlib.import_module(f"benchmarks.{PARTS[part]}").measure
         report[part] = {name: round(ratio, 3) for name, ratio in measure(options.repeats).items()}

@@ -4,6 +4,8 @@ Every block computes ``relu(branch(x) + shortcut(x))``.
 The branch ends in a batch normalisation and not in a ReLU: the only ReLU after the last
 convolution is the one that follows the addition, so that the branch can lower a value as
 well as raise it.  Source: He et al. 2015, https://arxiv.org/abs/1512.03385, sections 3 and 4.
+That ReLU overwrites the sum, which nothing else needs: a second tensor of the block's widest
+shape would be written for nothing.
 
 Attribute names are torchvision's (``conv1``, ``bn1``, ``downsample`` ...), so that its state
 dicts load without a change.
@@ -87,7 +89,7 @@ class BasicBlock(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))  # no ReLU here: F(x) must be able to be negative
-        return F.relu(out + shortcut)
+        return F.relu(out + shortcut, inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -146,7 +148,7 @@ class Bottleneck(nn.Module):
         out = F.relu(self.bn1(self.conv1(x)))  # (N, width, H, W); v1: H/s, W/s
         out = F.relu(self.bn2(self.conv2(out)))  # (N, width, H/s, W/s)
         out = self.bn3(self.conv3(out))  # (N, 4 planes, H/s, W/s)
-        return F.relu(out + shortcut)
+        return F.relu(out + shortcut, inplace=True)
 
 
 class ConvBlock(nn.Module):
@@ -182,7 +184,7 @@ class ConvBlock(nn.Module):
         self.shortcut = projection(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.branch(x) + self.shortcut(x))
+        return F.relu(self.branch(x) + self.shortcut(x), inplace=True)
 
 
 class IdentityBlock(nn.Module):
@@ -208,4 +210,4 @@ class IdentityBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.branch(x) + x)
+        return F.relu(self.branch(x) + x, inplace=True)
