@@ -11,14 +11,17 @@ the exercises' checks; grading: submissions of a class marked a minute.
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import torch
 
 from resnet_tutorial.train.precision import describe_device
-from resnet_tutorial.train.record import machine, versions
+from resnet_tutorial.train.provenance import commit, machine, versions
 
 # Each part's file, loaded when it is asked for, since some want libraries that training does without.
 PARTS = {"networks": "networks", "training": "plain_loop", "choices": "choices", "peak": "peak", "tracing": "tracing",
@@ -35,7 +38,13 @@ def main() -> None:
     if unknown := sorted(set(options.parts) - set(PARTS)):
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    report: dict = {"machine": machine(describe_device(device)), "versions": versions()}
+    report: dict = {
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "commit": commit(),
+        "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+        "machine": machine(describe_device(device)),
+        "versions": versions(),
+    }
     print(f"{report['machine']['device']}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for part in options.parts or PARTS:
         print(f"{part}:", flush=True)

@@ -82,7 +82,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_made(started, capsys):
     done.returncode = 1
     assert record_runs.main(["speed"]) == 1
     assert len(commands) == 6
-    assert "Not finished: resnet18-muon-10-epochs-seed0, " in capsys.readouterr().err
+    assert "Not finished: speed-resnet18-15-epochs-seed0, " in capsys.readouterr().err
 
 
 def test_an_unknown_name_is_a_sentence(started, capsys):

@@ -50,13 +50,26 @@ def test_an_interrupted_run_resumes_to_the_same_bits(step, tmp_path, monkeypatch
 
 
 def test_the_warm_up_and_its_window_survive(tmp_path, monkeypatch):
-    recipe = QUICK.but(epochs=24, warmup_lr=0.01)
+    # The rate is so small that the first window is too bad to end the warm-up: half of it would not be.
+    recipe = QUICK.but(epochs=24, warmup_lr=0.003)
     whole, undisturbed = train(recipe=recipe)
     with monkeypatch.context() as patch:
         stop_after(57, patch)
         train(tmp_path, recipe=recipe)
     resumed, history = train(tmp_path, recipe=recipe, resume=True)
     assert same_weights(whole, resumed) and curves(history) == curves(undisturbed)
+    assert history.lr[100 // 9] == 0.003
+
+
+def test_the_parts_of_a_run_that_was_cut_off_are_noted(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(10, patch)
+        train(tmp_path, precision="float32")
+    _, history = train(tmp_path, precision="bfloat16", resume=True)
+    parts = [(part["from_step"], part["precision"]) for part in history.sessions]
+    assert parts == [(0, "float32"), (10, "bfloat16")]
+    _, again = train(tmp_path, resume=True)
+    assert again.sessions == history.sessions  # nothing was left to train
 
 
 def test_a_finished_run_resumes_at_its_end(tmp_path):
@@ -188,12 +201,19 @@ def test_a_run_is_not_written_over_another(tmp_path):
         train(tmp_path)
 
 
+def test_a_run_is_not_written_over_a_record(tmp_path):
+    (tmp_path / "run.json").write_text("{}")  # as in a clone: git keeps records and no checkpoints
+    with pytest.raises(TrainingError, match="already holds the record of a run"):
+        train(tmp_path)
+
+
 def test_resuming_without_a_checkpoint_starts(tmp_path, capsys):
     train(tmp_path / "new", resume=True)
     assert "starting from the beginning" in capsys.readouterr().out
 
 
-def test_a_full_disk_is_a_warning_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), RuntimeError("No space left on device")])
+def test_a_full_disk_is_a_warning_and_the_run_goes_on(problem, tmp_path, monkeypatch, capsys):
     whole, _ = train()
     save, calls = torch.save, []
 
@@ -201,7 +221,7 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(tmp_path, monkeypatch, cap
         calls.append(1)
         if len(calls) <= 2:
             file.write(b"half")
-            raise OSError(28, "No space left on device")
+            raise problem
         save(state, file)
 
     monkeypatch.setattr(checkpoint.torch, "save", full_twice)

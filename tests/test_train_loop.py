@@ -109,6 +109,15 @@ def test_a_loss_that_becomes_nan_stops_with_advice(tmp_path):
     assert state["step"] == 9  # the end of the last good epoch
 
 
+def test_a_network_that_has_diverged_is_not_saved(tmp_path):
+    # Three epochs of 9 steps; the loss is looked at after each epoch's last step.
+    with pytest.raises(TrainingError, match="loss is nan in epoch 2"):
+        train(Diverging(12), out=tmp_path, save_every=0)
+    for name, step in (("checkpoint.pt", 12), ("checkpoint.previous.pt", 11)):
+        state = torch.load(tmp_path / name, weights_only=True)
+        assert state["step"] == step and state["sums"]["loss"].isfinite()
+
+
 def interrupt_at(step, monkeypatch):
     """Press Ctrl-C when that many steps are done."""
     from resnet_tutorial.train import loop
@@ -132,6 +141,29 @@ def test_an_interrupt_leaves_history_and_weights(monkeypatch):
     assert history.final == {} and "interrupted" in repr(history)
     assert evaluate(network, DATA, QUICK)["error"] <= 100
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_an_interrupt_of_the_last_measurement_leaves_history_and_weights(monkeypatch, tmp_path):
+    from resnet_tutorial.train import loop
+
+    original, parts = loop._measure, []
+
+    def measure(run, part):
+        parts.append(part)
+        if part == "test":
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(run, part)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_measure", measure)
+        network, history = train(out=tmp_path)
+    whole, undisturbed = train()
+    assert parts == ["val"] * 4 + ["test"]
+    assert history.epoch == [1, 2, 3] and history.final == {} and "after the last step" in history.stopped
+    assert same_weights(network, whole) and not network.training
+    _, resumed = train(out=tmp_path, resume=True)
+    assert resumed.final == undisturbed.final and not resumed.stopped
 
 
 def test_training_works_outside_the_main_thread():

@@ -50,12 +50,33 @@ def test_batch_norm_and_biases_are_decayed_as_the_recipe_says():
     assert only["weight_decay"] == 1e-4 and len(only["params"]) == 5
 
 
-def test_the_warm_up_ends_when_the_training_error_is_below_80_percent():
-    recipe = QUICK.but(iterations=320, epochs=0, warmup_lr=0.01, average=0.0, schedule="steps",
-                       peak_lr=0.1)  # fmt: skip
-    history = fit(tiny_network(), tiny_data(), recipe, curve_on="none", progress="none")
-    assert history.lr[:11] == [0.01] * 11  # 99 steps; the error is looked at after 100
-    assert max(history.lr) == 0.1 and history.train_error[10] < 90
+# Ten steps an epoch, so that the warm-up's window of 100 steps is ten epochs.
+WARM_UP = QUICK.but(epochs=80, warmup_lr=0.03, average=0.0, schedule="steps", peak_lr=0.1, holdout=0.0)
+
+
+def test_the_warm_up_ends_when_the_training_error_of_a_window_is_below_80_percent():
+    history = fit(tiny_network(), tiny_data(), WARM_UP, curve_on="none", progress="none")
+    windows = [sum(history.train_error[i : i + 10]) / 10 for i in range(0, 80, 10)]
+    assert windows[0] >= 80 > windows[-1], windows  # else this test would show nothing
+    warm = 10 * (1 + next(i for i, error in enumerate(windows) if error < 80))
+    assert history.lr[:warm] == [0.03] * warm and history.lr[warm] == 0.1
+
+
+def test_the_warm_up_does_not_end_while_nothing_is_learned():
+    class Silent(torch.nn.Module):
+        """Gives every class the same score, so that nine answers of ten are wrong."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = tiny_network()
+
+        def forward(self, x):
+            return self.inner(x) * 0
+
+    for holdout in (0.0, 0.1):  # windows that end with an epoch, and windows that do not
+        recipe = WARM_UP.but(holdout=holdout)
+        history = fit(Silent(), tiny_data(), recipe, curve_on="none", progress="none")
+        assert set(history.lr) == {0.03}
 
 
 def test_the_average_moves_by_the_share_it_should():
@@ -89,6 +110,10 @@ def test_every_recipe_trains_a_few_steps(name):
         ({"momentum": 0.0}, "nesterov needs"),
         ({"epochs": 0}, "epochs or iterations"),
         ({"holdout": 5000}, "holdout must be from 0 to below 1"),
+        ({"flip": "false"}, "flip is True or False, not 'false'"),
+        ({"peak_lr": (0, 1)}, r"peak_lr is a number, not \(0, 1\)"),
+        ({"peak_lr": True}, "peak_lr is a number, not True"),
+        ({"epochs": 1.5}, "epochs is a whole number, not 1.5"),
     ],
 )
 def test_impossible_choices_are_refused(changes, sentence):

@@ -1,12 +1,20 @@
 """The command line, and the records it leaves."""
 
 import json
+import subprocess
 
 import pytest
 import torch
 from training_help import tiny_data
 
-from resnet_tutorial.train import TrainingError, evaluate, list_runs, load_run
+from resnet_tutorial.train import (
+    TrainingError,
+    evaluate,
+    keeper,
+    list_runs,
+    load_run,
+    provenance,
+)
 from resnet_tutorial.train import __main__ as command_line
 from resnet_tutorial.train.history import History
 from resnet_tutorial.train.record import _label, results_folder
@@ -66,6 +74,8 @@ def test_a_record_without_weights_says_so(tmp_path):
         (["--model-args", "shortcut"], "NAME=VALUE"),
         (["--model-args", "colour=red"], "colour"),
         (["--set", "lr=1"], "A recipe has no lr"),
+        (["--set", "peak_lr=abc"], "peak_lr is a number, not 'abc'"),
+        (["--set", "peak_lr=0,1"], "peak_lr is a number, not (0, 1)"),
         (["--epochs", "0"], "epochs is 1 or more"),
         (["--device", "cuda:77"], "no device"),
     ],
@@ -76,10 +86,67 @@ def test_mistakes_on_the_command_line_get_a_sentence(words, sentence, capsys):
     assert said.startswith("error: ") and sentence in said and "Traceback" not in said
 
 
-def test_too_large_weights_are_not_recorded(tmp_path, capsys):
+def test_too_large_weights_are_refused_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command_line, "fit", lambda *_, **__: pytest.fail("it trains"))
     words = ["--model", "cifar_resnext29_8x16d", "--weights", "--out", str(tmp_path / "large")]
     assert command_line.main([*SMALL, *words, "--set", "batch_size=100"]) == 1
     assert "MB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), RuntimeError("no space")])
+def test_a_full_disk_at_the_end_is_a_sentence_and_costs_only_the_weights(problem, tmp_path, capsys, monkeypatch):
+    def full(state, path):
+        raise problem
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(keeper.checkpoint, "save", lambda *_: None)
+    words = [*SMALL, "--weights", "--out", str(tmp_path / "run")]
+    assert command_line.main(words) == 1
+    said = capsys.readouterr().err
+    assert "cannot be written" in said and "--resume" in said and "Traceback" not in said
+    assert load_run("run", tmp_path).history.final
+
+
+def test_words_for_true_and_false_are_understood():
+    assert command_line.pairs(["flip=false", "decay_all=TRUE", "flip2=False", "mean=pixel"]) == {
+        "flip": False, "decay_all": True, "flip2": False, "mean": "pixel"}  # fmt: skip
+
+
+def test_weights_of_an_earlier_run_do_not_stay_beside_a_new_record(tmp_path):
+    out = ["--out", str(tmp_path / "run"), "--resume"]
+    assert command_line.main([*SMALL, *out, "--weights"]) == 0
+    for path in (tmp_path / "run").glob("checkpoint*"):
+        path.unlink()
+    assert command_line.main([*SMALL, *out, "--seed", "1"]) == 0
+    with pytest.raises(TrainingError, match="without its weights"):
+        load_run("run", tmp_path).weights()
+
+
+def test_the_label_names_every_kind_of_device_that_took_part():
+    settings = {"device_type": "cuda", "steps": 100, "recipe": {"name": "fast", "batch_size": 128},
+                "curve_on": "val", "seed": 0}  # fmt: skip
+    sessions = [{"device_type": kind} for kind in ("cpu", "cuda", "cuda")]
+    assert _label(History(settings=settings, sessions=sessions)).startswith("short CPU and GPU run")
+
+
+def test_the_commit_is_that_of_this_checkout_and_not_of_a_folder_around_it(tmp_path, monkeypatch):
+    def ask(package):
+        provenance.commit.cache_clear()
+        monkeypatch.setattr(provenance, "PACKAGE", package)
+        return provenance.commit()
+
+    package = tmp_path / "theirs/.venv/resnet_tutorial"
+    package.mkdir(parents=True)
+    git = ["git", "-C", str(tmp_path / "theirs"), "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *words], check=True)
+    assert ask(package) == ""
+    own = tmp_path / "theirs/resnet_tutorial"
+    own.mkdir()
+    assert len(ask(own)) == 40
+    (own / "new.py").write_text("x = 1")
+    assert ask(own).endswith(" with changes")
+    provenance.commit.cache_clear()
 
 
 def test_unknown_and_damaged_records_are_sentences(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,10 +67,24 @@ def start(folder: Path, kind: str, epochs: int) -> subprocess.Popen:
 
 def together(folder: Path, kind: str, epochs: int = 3) -> list[dict]:
     """Train with two processes and return what each of them had in the end."""
+    results, _ = together_and_said(folder, kind, epochs)
+    return results
+
+
+def together_and_said(folder: Path, kind: str, epochs: int = 3) -> tuple[list[dict], str]:
+    """Train with two processes and return what each of them had in the end, and what they printed."""
     process = start(folder, kind, epochs)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    return [torch.load(folder / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return [torch.load(folder / f"result{rank}.pt", weights_only=True) for rank in (0, 1)], said
+
+
+def wait_for(path: Path) -> None:
+    """Return when the file is there."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.01)
 
 
 def close(one: dict, other: dict) -> None:
@@ -123,18 +138,47 @@ def test_when_one_process_is_lost_the_run_ends_and_resumes(tmp_path):
     expected.mkdir()
     whole, _ = together(expected, "batch norm", epochs=40)
     process = start(tmp_path, "batch norm", epochs=40)
-    newest = tmp_path / "run" / "checkpoint.pt"
-    deadline = time.monotonic() + 60
-    while not newest.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(tmp_path / "run" / "checkpoint.pt")
     os.kill(int((tmp_path / "pid1").read_text()), signal.SIGKILL)
     said, _ = process.communicate(timeout=60)
     assert process.returncode != 0 and not (tmp_path / "result0.pt").exists(), said
     resumed, _ = together(tmp_path, "batch norm", epochs=40)
     for name, value in resumed["weights"].items():
         assert torch.equal(value, whole["weights"][name]), name
-    ours, theirs = (dict(r["history"], seconds=None) for r in (resumed, whole))
+    ours, theirs = (dict(r["history"], seconds=None, sessions=None) for r in (resumed, whole))
     assert json.dumps(ours) == json.dumps(theirs)
+
+
+def test_a_process_left_alone_ends_with_a_sentence(tmp_path):
+    # The command as a reader gives it, and without torchrun, which would end the process that is left by a signal.
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port = str(trial.getsockname()[1])
+    command = [sys.executable, "-m", "resnet_tutorial.train", "--model", "cifar_resnet8", "--data", "shapes",
+               "--epochs", "500", "--device", "cpu", "--save-every", "0", "--threads", "1", "--precision", "float32",
+               "--progress", "none", "--out", str(tmp_path / "run")]  # fmt: skip
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [subprocess.Popen(command, env=os.environ | place | {"RANK": rank}, stderr=subprocess.PIPE,
+                                  stdout=subprocess.DEVNULL, text=True) for rank in "01"]  # fmt: skip
+    wait_for(tmp_path / "run" / "checkpoint.pt")
+    processes[1].kill()
+    processes[1].wait(timeout=60)
+    _, said = processes[0].communicate(timeout=60)
+    assert processes[0].returncode == 1
+    assert "Another process of this run was lost" in said and "--resume" in said and "Traceback" not in said
+
+
+def test_a_damaged_checkpoint_is_put_aside_once_and_both_go_on_from_the_one_before(tmp_path):
+    whole = together(tmp_path, "batch norm")
+    newest = tmp_path / "run" / "checkpoint.pt"
+    newest.write_bytes(newest.read_bytes()[:500])
+    resumed, said = together_and_said(tmp_path, "batch norm")
+    assert said.count("Continuing from the checkpoint before it") == 1
+    for result, before in zip(resumed, whole, strict=True):
+        assert result["history"]["final"] == before["history"]["final"]
+        for name, value in result["weights"].items():
+            if "running" not in name and "tracked" not in name:  # the second process's own, which nobody uses
+                assert torch.equal(value, before["weights"][name]), name
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

@@ -34,5 +34,5 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 def curves(history) -> dict:
-    """Return everything in a history that does not depend on the clock."""
-    return {k: v for k, v in history.as_dict().items() if k not in ("seconds", "compile_seconds")}
+    """Return everything in a history that depends neither on the clock nor on where it was cut off."""
+    return {k: v for k, v in history.as_dict().items() if k not in ("seconds", "compile_seconds", "sessions")}

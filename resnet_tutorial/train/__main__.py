@@ -16,7 +16,7 @@ from resnet_tutorial.train.precision import PRECISIONS
 from resnet_tutorial.train.prepare import CURVES
 from resnet_tutorial.train.progress import STYLES
 from resnet_tutorial.train.recipes import RECIPES, get_recipe
-from resnet_tutorial.train.record import save_run
+from resnet_tutorial.train.record import check_weights, save_run
 from resnet_tutorial.train.team import Team, joined
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -63,7 +63,7 @@ def pairs(words: list[str]) -> dict:
         if not (name and sign):
             raise ValueError(f"{word!r} is not of the form NAME=VALUE.")
         try:
-            result[name] = ast.literal_eval(text)
+            result[name] = ast.literal_eval(text.capitalize() if text.lower() in ("true", "false") else text)
         except (ValueError, SyntaxError):
             result[name] = text  # a plain word needs no quotation marks
     return result
@@ -84,6 +84,8 @@ def train(options: argparse.Namespace, words: list[str], team: Team) -> int:
     model_args = {"num_classes": len(data.classes), **pairs(options.model_args)}
     torch.manual_seed(options.seed)  # the initial weights
     model = build_model(options.model, **model_args)
+    if options.weights:
+        check_weights(model)  # now, and not after hours of training
     history = fit(
         model, data, recipe, epochs=options.epochs, seed=options.seed, device=options.device,
         out=options.out, resume=options.resume, curve_on=options.curve_on, holdout=options.holdout,
@@ -98,8 +100,12 @@ def train(options: argparse.Namespace, words: list[str], team: Team) -> int:
     if options.out:
         command = shlex.join([*_start(team), "-m", "resnet_tutorial.train",
                               *(word for word in words if word != "--resume")])
-        path = save_run(options.out, model, history, model_name=options.model,
-                        model_args=model_args, command=command, weights=options.weights)
+        try:
+            path = save_run(options.out, model, history, model_name=options.model,
+                            model_args=model_args, command=command, weights=options.weights)
+        except TrainingError as problem:
+            raise TrainingError(f"{problem} The trained network is not lost: make room, and run the same command "
+                                "with --resume, which goes on from its last checkpoint.") from None
         print(f"Recorded in {path}.")
     return 0
 

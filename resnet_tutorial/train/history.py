@@ -18,6 +18,8 @@ class History:
 
     Attributes:
         settings: what was trained, on what, how (recipe, seed, device, precision ...).
+        sessions: the step from which each part of the run was trained, where, and at which commit; a run that
+            was never cut off has one.
         epoch: 1, 2, 3 ...
         lr: the learning rate of the epoch's last step.
         train_loss, train_error: over the epoch's augmented batches, while the weights change;
@@ -32,6 +34,7 @@ class History:
     """
 
     settings: dict = field(default_factory=dict)
+    sessions: list[dict] = field(default_factory=list)
     epoch: list[int] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
     train_loss: list[float] = field(default_factory=list)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from resnet_tutorial.train import checkpoint
 from resnet_tutorial.train.errors import TrainingError
 from resnet_tutorial.train.history import History
+from resnet_tutorial.train.record import RUN_FILE
 from resnet_tutorial.train.run import Run, Sums
 
 
@@ -38,6 +39,8 @@ def open_folder(out: str | Path | None, resume: bool) -> Path | None:
                             "folder.") from None
     if not resume and checkpoint.exists(folder):
         raise TrainingError(f"{folder} already holds a run: resume it, or choose another folder.")
+    if not resume and (folder / RUN_FILE).exists():
+        raise TrainingError(f"{folder} already holds the record of a run; choose another folder.")
     return folder
 
 
@@ -63,8 +66,8 @@ class Keeper:
 
     def save(self) -> None:
         """Save now."""
-        if not self.folder:
-            return
+        if not self.folder or not _is_finite(self.run):
+            return  # a network that has diverged must not push a good checkpoint out
         try:
             checkpoint.save(self.folder, _state(self.run))
         except OSError as problem:
@@ -73,13 +76,18 @@ class Keeper:
         self.saved_at = time.monotonic()
 
 
-def restore(run: Run, folder: Path) -> None:
+def restore(run: Run, folder: Path | None) -> None:
     """Put the newest checkpoint's state back; without a checkpoint the run starts afresh.
+
+    Args:
+        run: what goes on.
+        folder: where the checkpoints are; of several processes only the first one reads it.
 
     Raises:
         TrainingError: there are checkpoints, and none of them belongs to this run.
     """
-    state = checkpoint.load(folder, lambda state: _misfit(state, run))
+    found = checkpoint.load(folder, lambda state: _misfit(state, run)) if folder else None
+    state = run.team.first_says(found)
     if state is None:
         if run.team.first:
             print("There is no checkpoint to resume: starting from the beginning.")
@@ -95,13 +103,15 @@ def restore(run: Run, folder: Path) -> None:
     sums: dict[str, Any] = {name: value.to(run.device) if isinstance(value, Tensor) else value
                             for name, value in state["sums"].items()}
     run.sums = Sums(**sums)
-    settings = run.history.settings
+    now = run.history
     run.history = History.from_dict(state["history"])
-    run.history.settings, run.history.stopped = settings, ""
+    run.history.settings, run.history.stopped = now.settings, ""
+    if run.step < run.steps:
+        run.history.sessions += [session | {"from_step": run.step} for session in now.sessions]
     if run.team.first:
         torch.set_rng_state(state["random"])
-        if state["random_cuda"] and run.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        if len(state["random_cuda"]) and run.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"], run.device)
 
 
 def _state(run: Run) -> dict:
@@ -118,8 +128,14 @@ def _state(run: Run) -> dict:
         "sums": vars(run.sums),
         "history": run.history.as_dict(),
         "random": torch.get_rng_state(),  # for networks that draw themselves, as dropout does
-        "random_cuda": torch.cuda.get_rng_state_all() if run.device.type == "cuda" else [],
+        # This device's only: the machine that goes on may have fewer of them.
+        "random_cuda": torch.cuda.get_rng_state(run.device) if run.device.type == "cuda" else [],
     }
+
+
+def _is_finite(run: Run) -> bool:
+    """Return whether the epoch's loss and all weights are still numbers."""
+    return all(bool(value.isfinite().all()) for value in (run.sums.loss, *run.model.parameters()))
 
 
 def _misfit(state: dict, run: Run) -> str:

@@ -22,7 +22,7 @@ from resnet_tutorial.train.precision import describe_device
 from resnet_tutorial.train.prepare import prepare
 from resnet_tutorial.train.progress import Progress
 from resnet_tutorial.train.recipes import Recipe, get_recipe
-from resnet_tutorial.train.run import Run, Sums
+from resnet_tutorial.train.run import Run
 
 LOOK_EVERY = 20  # steps between two looks at the loss: each look makes a GPU wait
 WARMUP_WINDOW = 100  # steps over which the warm-up measures its training error
@@ -65,8 +65,8 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
     recipe = _changed(get_recipe(recipe), epochs, holdout)
     run = prepare(model, data, recipe, seed=seed, device=device, curve_on=curve_on,
                   precision=precision, compile=compile)
-    folder = open_folder(out, resume) if run.team.first or resume else None
-    if folder and resume:
+    folder = open_folder(out, resume) if run.team.first else None
+    if resume:
         restore(run, folder)
     bar = Progress(progress if run.team.first else "none", run.epochs, run.steps, run.step,
                    recipe.batch_size)
@@ -81,16 +81,15 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
                     _finish_epoch(run, curve_on)
                     bar.epoch(run.history)
                     keeper.save()
-    except KeyboardInterrupt:  # outside the main thread, or a second Ctrl-C
-        run.history.stopped = _where(run)
-    except torch.OutOfMemoryError:
-        raise TrainingError(f"A batch of {recipe.batch_size} does not fit into the memory of "
-                            f"{describe_device(run.device)}; try half of it.") from None
-    else:
         if run.history.stopped:
             keeper.save()
         else:
             _measure_end(run)
+    except KeyboardInterrupt:  # outside the main thread, a second Ctrl-C, or one after the last step
+        run.history.stopped = _where(run)
+    except torch.OutOfMemoryError:
+        raise TrainingError(f"A batch of {recipe.batch_size} does not fit into the memory of "
+                            f"{describe_device(run.device)}; try half of it.") from None
     finally:
         bar.close()
     if run.average:
@@ -203,6 +202,8 @@ def _must_stop(run: Run, stop: StopBetweenSteps, looks: bool) -> bool:
 
 def _where(run: Run) -> str:
     """Return in words where a run was interrupted."""
+    if run.step == run.steps:
+        return "interrupted after the last step, before the test images were measured"
     return f"interrupted in epoch {len(run.history.epoch) + 1}"
 
 
@@ -215,7 +216,7 @@ def _finish_epoch(run: Run, curve_on: str) -> None:
     history.train_loss.append(loss)
     history.train_error.append(error)
     history.seconds.append(run.sums.seconds)
-    run.sums = Sums.zero(run.device)
+    run.sums = run.sums.next_epoch()
     if run.device.type == "cuda":
         history.peak_memory = max(history.peak_memory, torch.cuda.max_memory_allocated(run.device))
     if curve_on != "none":
@@ -239,8 +240,8 @@ def _measure(run: Run, part: str) -> tuple[float, float]:
 
 def _measure_end(run: Run) -> None:
     """Measure the finished network on the test images: once, after every choice is made."""
-    run.history.stopped = ""
+    final: dict[str, float] = {}
     for part in ("val", "test"):
         if len(getattr(run.images, f"{part}_labels")):
-            loss, error = _measure(run, part)
-            run.history.final |= {f"{part}_loss": loss, f"{part}_error": error}
+            final[f"{part}_loss"], final[f"{part}_error"] = _measure(run, part)
+    run.history.final = final

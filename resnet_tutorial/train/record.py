@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import platform
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +13,11 @@ from torch import Tensor, nn
 
 from resnet_tutorial.train.errors import TrainingError
 from resnet_tutorial.train.history import History
+from resnet_tutorial.train.provenance import PACKAGE, commit, machine, versions
 
 RUN_FILE, WEIGHTS_FILE = "run.json", "weights.pt"
 WEIGHTS_LIMIT = 2_000_000  # bytes: what is recorded stays small enough for a repository
 PAPER_IMAGES = 64_000 * 128  # what the ResNet paper's networks for CIFAR-10 saw: a run that sees fewer is short
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -113,6 +111,9 @@ def save_run(folder: str | Path, model: nn.Module, history: History, *, model_na
         TrainingError: the folder cannot be written, or the weights are larger than 2 MB.
     """
     folder = Path(folder)
+    if weights:
+        check_weights(model)
+    first = next(iter(history.sessions), {})  # its code decided the weights; later ones may differ in the rest
     record = {
         "format": 1,
         "label": _label(history),
@@ -120,7 +121,7 @@ def save_run(folder: str | Path, model: nn.Module, history: History, *, model_na
         "model_args": model_args,
         "parameters": sum(p.numel() for p in model.parameters()),
         "command": command,
-        "commit": _commit(),
+        "commit": first.get("commit", commit()),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "machine": machine(history.settings.get("device", "")),
         "versions": versions(),
@@ -129,19 +130,22 @@ def save_run(folder: str | Path, model: nn.Module, history: History, *, model_na
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # those of an earlier run would pass for this one's
+        _write(folder / RUN_FILE, json.dumps(record, indent=1) + "\n")
         if weights:
             _save_weights(folder / WEIGHTS_FILE, model)
-        _write(folder / RUN_FILE, json.dumps(record, indent=1) + "\n")
-    except OSError as problem:
-        raise TrainingError(f"The record in {folder} cannot be written "
-                            f"({problem.strerror or problem}).") from None
+    except (OSError, RuntimeError) as problem:  # the latter is torch's own word for a full disk
+        reason = getattr(problem, "strerror", None) or problem
+        raise TrainingError(f"The record in {folder} cannot be written ({reason}).") from None
     return folder / RUN_FILE
 
 
 def _label(history: History) -> str:
     """Return in words what kind of run this was."""
     settings = history.settings
-    kind = {"cpu": "CPU", "cuda": "GPU"}.get(settings["device_type"], settings["device_type"])
+    words = {"cpu": "CPU", "cuda": "GPU"}
+    devices = [session["device_type"] for session in history.sessions] or [settings["device_type"]]
+    kind = " and ".join(words.get(device, device) for device in dict.fromkeys(devices))
     length = f"{len(history.epoch)} epochs"
     seen = settings["steps"] * settings["recipe"]["batch_size"]
     short = "short " if seen < PAPER_IMAGES else ""
@@ -150,39 +154,23 @@ def _label(history: History) -> str:
             f"seed {settings['seed']}{curve}")
 
 
-def machine(device: str) -> dict:
-    """Return what the run's speed depends on."""
-    return {"device": device, "cpus": os.cpu_count(), "threads": torch.get_num_threads(),
-            "system": f"{platform.system()} {platform.machine()}"}
+def check_weights(model: nn.Module) -> None:
+    """Refuse to record the weights of a network for which they are too large.
 
-
-def versions() -> dict:
-    """Return the versions that the numbers depend on."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__),
-            "cuda": torch.version.cuda or ""}
-
-
-def _commit() -> str:
-    """Return the checkout's commit, marked when the package differs from it; "" outside of one."""
-    try:
-        git = ["git", "-C", str(PACKAGE)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True,
-                                check=True, timeout=10).stdout.strip()
-        changes = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True,
-                                 text=True, check=True, timeout=10).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return commit + (" with changes" if changes.strip() else "")
+    Raises:
+        TrainingError: in float16 they take more than 2 MB.
+    """
+    size = sum(value.numel() * (2 if value.is_floating_point() else value.element_size())
+               for value in model.state_dict().values())
+    if size > WEIGHTS_LIMIT:
+        raise TrainingError(f"The weights take {size / 1e6:.1f} MB; only networks below "
+                            f"{WEIGHTS_LIMIT / 1e6:.0f} MB are recorded with their weights.")
 
 
 def _save_weights(path: Path, model: nn.Module) -> None:
     """Write the state dict in float16, which costs a trained network nothing in accuracy."""
     state = {name: value.detach().cpu().half() if value.is_floating_point() else value.cpu()
              for name, value in model.state_dict().items()}
-    size = sum(value.numel() * value.element_size() for value in state.values())
-    if size > WEIGHTS_LIMIT:
-        raise TrainingError(f"The weights take {size / 1e6:.1f} MB; only networks below "
-                            f"{WEIGHTS_LIMIT / 1e6:.0f} MB are recorded with their weights.")
     temporary = path.with_suffix(".part")
     torch.save(state, temporary)
     os.replace(temporary, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,10 @@ class Sums:
         return cls(torch.zeros((), dtype=kind, device=device),
                    torch.zeros((), dtype=torch.int64, device=device),
                    torch.zeros((), dtype=torch.int64, device=device))
+
+    def next_epoch(self) -> Sums:
+        """Return the totals of the epoch that follows; the window of the warm-up goes on across its border."""
+        return replace(Sums.zero(self.loss.device), window_wrong=self.window_wrong)
 
 
 @dataclass
