@@ -40,7 +40,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     report: dict = {
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
-        "commit": commit(),
+        "commit": commit("benchmarks"),
         "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "machine": machine(describe_device(device)),
         "versions": versions(),

@@ -57,7 +57,7 @@ class _PathsBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(self.bn3(self.merge(x)) + shortcut)
+        return F.relu(self.bn3(self.merge(x)) + shortcut, inplace=True)
 
     @torch.no_grad()
     def load_grouped(self, block: Bottleneck) -> Self:

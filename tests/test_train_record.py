@@ -10,9 +10,9 @@ from training_help import tiny_data
 from resnet_tutorial.train import (
     TrainingError,
     evaluate,
-    keeper,
     list_runs,
     load_run,
+    loop,
     provenance,
 )
 from resnet_tutorial.train import __main__ as command_line
@@ -94,17 +94,24 @@ def test_too_large_weights_are_refused_before_the_training(tmp_path, capsys, mon
 
 
 @pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), RuntimeError("no space")])
-def test_a_full_disk_at_the_end_is_a_sentence_and_costs_only_the_weights(problem, tmp_path, capsys, monkeypatch):
-    def full(state, path):
-        raise problem
+def test_a_full_disk_at_the_end_is_a_sentence_and_the_run_is_recorded_later(problem, tmp_path, capsys, monkeypatch):
+    save = torch.save
 
-    monkeypatch.setattr(torch, "save", full)
-    monkeypatch.setattr(keeper.checkpoint, "save", lambda *_: None)
+    def full(state, file):
+        if not hasattr(file, "write"):  # the weights of the record; checkpoints are written to an open file
+            raise problem
+        save(state, file)
+
     words = [*SMALL, "--weights", "--out", str(tmp_path / "run")]
-    assert command_line.main(words) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        assert command_line.main(words) == 1
     said = capsys.readouterr().err
     assert "cannot be written" in said and "--resume" in said and "Traceback" not in said
-    assert load_run("run", tmp_path).history.final
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoint.pt"}
+    monkeypatch.setattr(loop, "_train_step", lambda *_: pytest.fail("it trains again"))
+    assert command_line.main([*words, "--resume"]) == 0
+    assert load_run("run", tmp_path).network() is not None
 
 
 def test_words_for_true_and_false_are_understood():
@@ -129,11 +136,20 @@ def test_the_label_names_every_kind_of_device_that_took_part():
     assert _label(History(settings=settings, sessions=sessions)).startswith("short CPU and GPU run")
 
 
-def test_the_commit_is_that_of_this_checkout_and_not_of_a_folder_around_it(tmp_path, monkeypatch):
-    def ask(package):
+@pytest.fixture
+def ask(monkeypatch):
+    """Return a function that tells the commit of a package in a given folder."""
+
+    def commit(package, *beside):
         provenance.commit.cache_clear()
         monkeypatch.setattr(provenance, "PACKAGE", package)
-        return provenance.commit()
+        return provenance.commit(*beside)
+
+    yield commit
+    provenance.commit.cache_clear()
+
+
+def test_the_commit_is_that_of_this_checkout_and_not_of_a_folder_around_it(ask, tmp_path):
 
     package = tmp_path / "theirs/.venv/resnet_tutorial"
     package.mkdir(parents=True)
@@ -144,9 +160,11 @@ def test_the_commit_is_that_of_this_checkout_and_not_of_a_folder_around_it(tmp_p
     own = tmp_path / "theirs/resnet_tutorial"
     own.mkdir()
     assert len(ask(own)) == 40
+    (tmp_path / "theirs/benchmarks").mkdir()
+    (tmp_path / "theirs/benchmarks/new.py").write_text("x = 1")
+    assert len(ask(own)) == 40 and ask(own, "benchmarks").endswith(" with changes")
     (own / "new.py").write_text("x = 1")
     assert ask(own).endswith(" with changes")
-    provenance.commit.cache_clear()
 
 
 def test_unknown_and_damaged_records_are_sentences(tmp_path):

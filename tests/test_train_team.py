@@ -81,7 +81,7 @@ def together_and_said(folder: Path, kind: str, epochs: int = 3) -> tuple[list[di
 
 def wait_for(path: Path) -> None:
     """Return when the file is there."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} never came"
         time.sleep(0.01)
@@ -160,12 +160,25 @@ def test_a_process_left_alone_ends_with_a_sentence(tmp_path):
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [subprocess.Popen(command, env=os.environ | place | {"RANK": rank}, stderr=subprocess.PIPE,
                                   stdout=subprocess.DEVNULL, text=True) for rank in "01"]  # fmt: skip
-    wait_for(tmp_path / "run" / "checkpoint.pt")
-    processes[1].kill()
-    processes[1].wait(timeout=60)
-    _, said = processes[0].communicate(timeout=60)
-    assert processes[0].returncode == 1
+    try:
+        wait_for(tmp_path / "run" / "checkpoint.pt")
+        processes[1].kill()
+        _, said = processes[0].communicate(timeout=120)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait(timeout=60)
+    assert processes[0].returncode == 1, said
     assert "Another process of this run was lost" in said and "--resume" in said and "Traceback" not in said
+
+
+def test_a_refusal_is_the_same_sentence_in_every_process(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"something else")
+    process = start(tmp_path, "batch norm", epochs=1)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "start afresh without resume" in said and "was lost" not in said
 
 
 def test_a_damaged_checkpoint_is_put_aside_once_and_both_go_on_from_the_one_before(tmp_path):

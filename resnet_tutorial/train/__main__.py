@@ -104,8 +104,8 @@ def train(options: argparse.Namespace, words: list[str], team: Team) -> int:
             path = save_run(options.out, model, history, model_name=options.model,
                             model_args=model_args, command=command, weights=options.weights)
         except TrainingError as problem:
-            raise TrainingError(f"{problem} The trained network is not lost: make room, and run the same command "
-                                "with --resume, which goes on from its last checkpoint.") from None
+            raise TrainingError(f"{problem} What was trained up to the last checkpoint is not lost: mend this, and "
+                                "run the same command with --resume.") from None
         print(f"Recorded in {path}.")
     return 0
 

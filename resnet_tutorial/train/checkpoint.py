@@ -19,7 +19,7 @@ import torch
 from resnet_tutorial.train.errors import TrainingError
 
 CURRENT, PREVIOUS, REFUSED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.refused.pt"
-FORMAT = "resnet_tutorial checkpoint 2"
+FORMAT = "resnet_tutorial checkpoint 3"
 
 
 def save(folder: Path, state: dict) -> None:

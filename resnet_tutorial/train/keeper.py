@@ -76,18 +76,15 @@ class Keeper:
         self.saved_at = time.monotonic()
 
 
-def restore(run: Run, folder: Path | None) -> None:
+def restore(run: Run, folder: Path) -> None:
     """Put the newest checkpoint's state back; without a checkpoint the run starts afresh.
 
-    Args:
-        run: what goes on.
-        folder: where the checkpoints are; of several processes only the first one reads it.
+    Of several processes the first one reads the checkpoint, and gives it to the others.
 
     Raises:
         TrainingError: there are checkpoints, and none of them belongs to this run.
     """
-    found = checkpoint.load(folder, lambda state: _misfit(state, run)) if folder else None
-    state = run.team.first_says(found)
+    state = run.team.first_does(lambda: checkpoint.load(folder, lambda state: _misfit(state, run)))
     if state is None:
         if run.team.first:
             print("There is no checkpoint to resume: starting from the beginning.")
@@ -134,8 +131,9 @@ def _state(run: Run) -> dict:
 
 
 def _is_finite(run: Run) -> bool:
-    """Return whether the epoch's loss and all weights are still numbers."""
-    return all(bool(value.isfinite().all()) for value in (run.sums.loss, *run.model.parameters()))
+    """Return whether the epoch's loss and all trained weights are still numbers."""
+    trained = (parameter for parameter in run.model.parameters() if parameter.requires_grad)
+    return all(bool(value.isfinite().all()) for value in (run.sums.loss, *trained))
 
 
 def _misfit(state: dict, run: Run) -> str:

@@ -65,8 +65,8 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
     recipe = _changed(get_recipe(recipe), epochs, holdout)
     run = prepare(model, data, recipe, seed=seed, device=device, curve_on=curve_on,
                   precision=precision, compile=compile)
-    folder = open_folder(out, resume) if run.team.first else None
-    if resume:
+    folder = run.team.first_does(lambda: open_folder(out, resume))
+    if folder and resume:
         restore(run, folder)
     bar = Progress(progress if run.team.first else "none", run.epochs, run.steps, run.step,
                    recipe.batch_size)

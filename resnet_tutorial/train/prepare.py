@@ -18,7 +18,7 @@ from resnet_tutorial.train.history import History
 from resnet_tutorial.train.memory import keep_freed_memory
 from resnet_tutorial.train.muon import Muon
 from resnet_tutorial.train.precision import choose_compile, choose_precision, describe_device
-from resnet_tutorial.train.provenance import commit
+from resnet_tutorial.train.provenance import commit, versions
 from resnet_tutorial.train.recipes import Recipe
 from resnet_tutorial.train.run import Images, Run, Sums
 from resnet_tutorial.train.team import present_team
@@ -77,7 +77,7 @@ def prepare(model: nn.Module, data: ImageSet, recipe: Recipe, *, seed: int,
         optimizers=make_optimizers(model, recipe, dtype if device.type == "cuda" else torch.float32),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
         average=WeightAverage(model, recipe.average) if recipe.average else None,
-        history=History(settings=settings, sessions=[{"from_step": 0, "commit": commit(), **where}]),
+        history=History(settings=settings, sessions=[{"from_step": 0, "commit": commit(), **versions(), **where}]),
         precision=dtype, team=team, seed=seed, steps=steps, steps_per_epoch=steps_per_epoch,
         sums=Sums.zero(device), warming=recipe.warmup_lr > 0,
     )

@@ -26,12 +26,18 @@ def versions() -> dict:
 
 
 @functools.cache  # what counts is the code that this process has loaded, not what the folder holds later
-def commit() -> str:
-    """Return the checkout's commit, marked when the package differs from it; "" outside of a checkout."""
+def commit(*beside: str) -> str:
+    """Return the checkout's commit, marked where the files differ from it; "" outside of a checkout.
+
+    Args:
+        beside: folders of the checkout, beside the package itself, whose files count too.
+    """
     try:
         if Path(_git("rev-parse", "--show-toplevel")).resolve() != PACKAGE.parent:
             return ""  # installed inside somebody's own repository, whose commits say nothing about it
-        return _git("rev-parse", "HEAD") + (" with changes" if _git("status", "--porcelain", "--", ".") else "")
+        folders = [str(PACKAGE), *(str(PACKAGE.parent / name) for name in beside)]
+        changes = _git("status", "--porcelain", "--", *folders)
+        return _git("rev-parse", "HEAD") + (" with changes" if changes else "")
     except (OSError, subprocess.SubprocessError):
         return ""
 

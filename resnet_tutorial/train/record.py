@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -107,13 +108,17 @@ def save_run(folder: str | Path, model: nn.Module, history: History, *, model_na
              model_args: dict, command: str, weights: bool = False) -> Path:
     """Write `run.json`, and on request `weights.pt` in float16, into `folder`; return the former.
 
+    The record's commit is that at which the run began, its machine and versions are the present ones;
+    where a run was cut off, `history.sessions` has those of every part.
+
     Raises:
-        TrainingError: the folder cannot be written, or the weights are larger than 2 MB.
+        TrainingError: the folder cannot be written, or the weights are larger than 2 MB; nothing in
+            the folder has changed then.
     """
     folder = Path(folder)
     if weights:
         check_weights(model)
-    first = next(iter(history.sessions), {})  # its code decided the weights; later ones may differ in the rest
+    first = next(iter(history.sessions), {})
     record = {
         "format": 1,
         "label": _label(history),
@@ -128,15 +133,23 @@ def save_run(folder: str | Path, model: nn.Module, history: History, *, model_na
         "training_seconds": round(sum(history.seconds), 1),
         "history": history.as_dict(),
     }
+    run_part, weights_part = folder / "run.part", folder / "weights.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # those of an earlier run would pass for this one's
-        _write(folder / RUN_FILE, json.dumps(record, indent=1) + "\n")
+        run_part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if weights:
-            _save_weights(folder / WEIGHTS_FILE, model)
+            torch.save(_small_weights(model), weights_part)
+            os.replace(weights_part, folder / WEIGHTS_FILE)
+        else:
+            (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # an earlier run's would pass for this one's
+        os.replace(run_part, folder / RUN_FILE)
     except (OSError, RuntimeError) as problem:  # the latter is torch's own word for a full disk
         reason = getattr(problem, "strerror", None) or problem
         raise TrainingError(f"The record in {folder} cannot be written ({reason}).") from None
+    finally:
+        for part in (run_part, weights_part):
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
     return folder / RUN_FILE
 
 
@@ -167,17 +180,7 @@ def check_weights(model: nn.Module) -> None:
                             f"{WEIGHTS_LIMIT / 1e6:.0f} MB are recorded with their weights.")
 
 
-def _save_weights(path: Path, model: nn.Module) -> None:
-    """Write the state dict in float16, which costs a trained network nothing in accuracy."""
-    state = {name: value.detach().cpu().half() if value.is_floating_point() else value.cpu()
-             for name, value in model.state_dict().items()}
-    temporary = path.with_suffix(".part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file so that a reader never sees half of it."""
-    temporary = path.with_suffix(".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def _small_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict in float16, which costs a trained network nothing in accuracy."""
+    return {name: value.detach().cpu().half() if value.is_floating_point() else value.cpu()
+            for name, value in model.state_dict().items()}

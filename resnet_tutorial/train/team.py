@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_tutorial.train.errors import TrainingError
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,24 @@ class Team:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
-    def first_says(self, value: Any) -> Any:
-        """Return the first process's value, which can be anything that can be pickled, in every process."""
-        if self.size == 1:
-            return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+    def first_does(self, action: Callable[[], Result]) -> Result:
+        """Return in every process what `action` returns in the first one; the others do not call it.
+
+        Raises:
+            TrainingError: the first process could not do it; every process says the same.
+            ValueError: likewise.
+        """
+        answer: list[Any] = [None, None]  # the result, and what went wrong
+        if self.first:
+            try:
+                answer[0] = action()
+            except (TrainingError, ValueError) as problem:
+                answer[1] = problem
+        if self.size > 1:
+            dist.broadcast_object_list(answer, src=0)
+        if answer[1] is not None:
+            raise answer[1]
+        return answer[0]
 
     def wait(self) -> None:
         """Return when every process has come this far."""

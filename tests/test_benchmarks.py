@@ -1,0 +1,117 @@
+"""The benchmarks: both sides of a comparison do the work, and a record says what was measured."""
+
+import json
+import sys
+import types
+
+import pytest
+import torch
+
+import benchmarks.__main__ as command_line
+from benchmarks import networks, peak, plain_loop, turns
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only the work itself moves."""
+    now = [0.0]
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_the_ways_take_turns_and_a_disturbed_round_does_not_count(clock):
+    order, times = [], {"a": iter([50, 1, 1, 90]), "b": iter([70, 2, 40, 2])}
+
+    def way(name):
+        def work():
+            order.append(name)
+            clock[0] += next(times[name])
+
+        return work
+
+    medians = turns.in_turns({"a": way("a"), "b": way("b")}, repeats=3)
+    assert medians == {"a": 1, "b": 2}
+    assert order == ["a", "b"] * 4  # the first of each warms up
+
+
+def test_our_networks_are_timed_beside_torchvision_s_with_the_same_weights(monkeypatch):
+    seen, backward = [], []
+
+    def both_at_once(ways, repeats):
+        seen.append({name: work.args[0] for name, work in ways.items()})
+        for work in ways.values():
+            weight = work.args[0].fc.weight
+            handle = weight.register_hook(lambda gradient: backward.append(gradient))
+            before = len(backward)
+            work()
+            handle.remove()
+            seen[-1]["backward"] = len(backward) > before
+        return {"ours": 3.0, "theirs": 2.0}
+
+    monkeypatch.setattr(networks, "in_turns", both_at_once)
+    monkeypatch.setattr(networks, "NETWORKS", ("resnet18",))
+    monkeypatch.setattr(networks, "PAIRS", 2)
+    monkeypatch.setattr(networks, "SIZE", 32)
+    ratios = networks.measure(repeats=1)
+    assert ratios == pytest.approx({"resnet18, forward": 1.5, "resnet18, forward and backward": 1.5})
+    assert [next(iter(pair)) for pair in seen] == ["ours", "theirs", "ours", "theirs"]
+    assert [pair["backward"] for pair in seen] == [False, False, True, True]
+    for pair in seen:
+        close(pair["ours"], pair["theirs"])
+        assert type(pair["theirs"]).__module__ == "torchvision.models.resnet"
+
+
+def close(ours, theirs):
+    """Both have the same weights still: neither takes a step; batch norm has seen the same batches."""
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("way", ["plain", "whole", "windows"])
+def test_every_way_of_training_trains(way):
+    torch.manual_seed(0)
+    network = plain_loop.build_model("cifar_resnet8", num_classes=10)
+    before = network.fc.weight.detach().clone()
+    data = plain_loop.some_images(300)
+    if way == "plain":
+        turn = plain_loop.plain(network, data, CPU, steps=2)
+    else:
+        turn = plain_loop.engine(network, data, CPU, steps=2, windows=way == "windows")
+    turn()
+    after = network.fc.weight.detach().clone()
+    turn()
+    assert not torch.equal(before, after) and not torch.equal(after, network.fc.weight)
+    assert network.fc.weight.isfinite().all()
+
+
+def test_the_macs_of_a_training_step_leave_out_the_image_s_gradient():
+    layer = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False)
+    network = torch.nn.Sequential(layer, torch.nn.Conv2d(4, 5, 1, bias=False))
+    first, second = 3 * 4 * 9 * 8 * 8, 4 * 5 * 8 * 8
+    assert peak.training_macs(network, side=8) == 2 * first + 3 * second
+
+
+def test_a_record_says_what_was_measured_and_a_later_part_may_fail(tmp_path, monkeypatch, capsys):
+    def fails(repeats):
+        raise RuntimeError("no room")
+
+    for name, measure in (("good", lambda repeats: {"ratio": 1.23456 * repeats}), ("bad", fails)):
+        monkeypatch.setitem(sys.modules, f"benchmarks.{name}", types.SimpleNamespace(measure=measure))
+    monkeypatch.setattr(command_line, "PARTS", {"good": "good", "bad": "bad"})
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--repeats", "2", "--json", str(tmp_path / "out.json")])
+    with pytest.raises(RuntimeError, match="no room"):
+        command_line.main()  # without names, all parts
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["good"] == {"ratio": 2.469} and "bad" not in report
+    assert report["command"].startswith("python -m benchmarks --repeats 2") and report["began"]
+    assert report["versions"]["torch"] == str(torch.__version__) and "commit" in report
+
+
+def test_an_unknown_part_is_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "networks", "speed"])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert "there is no part 'speed'; there are networks, training" in capsys.readouterr().err
