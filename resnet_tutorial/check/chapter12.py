@@ -249,12 +249,12 @@ def check_dense_layer(Dense: Any, expect: Expectations) -> None:
 
 def _squeezed(se: solutions.SqueezeExcitation, x: Tensor) -> dict[str, tuple[Tensor, str]]:
     """Return what known mistakes give with the weights of the book's module, with a hint for each."""
-    means, first, second = x.mean((2, 3)), se.squeeze, se.excite
+    means, first, second = x.mean((2, 3)), se.narrow, se.widen
 
     def times(scale: Tensor) -> Tensor:
         return x * scale[:, :, None, None]
 
-    order = "sigmoid(excite(relu(squeeze(means))))."
+    order = "sigmoid(second(relu(first(means))))."
     return {
         "missing-relu": (times(second(first(means)).sigmoid()), order),
         "softmax": (times(second(first(means).relu()).softmax(1)), "Each factor by itself: sigmoid, not softmax."),
@@ -317,7 +317,7 @@ def check_squeeze_excitation(SE: Any, expect: Expectations) -> None:
     ):
         return
     matrices, matrix = mine[channels * channels // reduction], theirs[channels * channels // reduction]
-    code, hint, smallest = "wrong-function", "sigmoid(excite(relu(squeeze(means)))).", math.inf
+    code, hint, smallest = "wrong-function", "sigmoid(second(relu(first(means)))).", math.inf
     # Both matrices have the same number of entries; they come in the order of the data flow
     # or not, so both are tried.
     for order in ((0, 1), (1, 0)):

@@ -52,12 +52,12 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
-        self.squeeze = nn.Linear(channels, channels // reduction)
-        self.excite = nn.Linear(channels // reduction, channels)
+        self.narrow = nn.Linear(channels, channels // reduction)
+        self.widen = nn.Linear(channels // reduction, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        means = x.mean(dim=(2, 3))  # (N, channels)
-        scale = torch.sigmoid(self.excite(F.relu(self.squeeze(means))))
+        means = x.mean(dim=(2, 3))  # (N, channels): the squeeze
+        scale = torch.sigmoid(self.widen(F.relu(self.narrow(means))))  # the excitation
         return x * scale[:, :, None, None]
 
 
