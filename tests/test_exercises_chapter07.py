@@ -301,6 +301,8 @@ def test_width_looks_at_the_defaults():
 class OneSequence(nn.Module):
     """The branch as one sequence, other names, the shortcut made last, another initialisation."""
 
+    expansion = 4
+
     def __init__(
         self, in_channels, planes, stride=1, downsample=None, groups=1, base_width=64, version="v1.5"
     ):
@@ -343,6 +345,8 @@ def test_block_in_another_style(attempt):
 
 class Sloppy(nn.Module):
     """The block with one slip."""
+
+    expansion = 4
 
     def __init__(
         self, in_channels, planes, stride=1, downsample=None, groups=1, base_width=64,
@@ -422,6 +426,18 @@ def test_block_names_the_mistake(code, slip):
 
 def test_sloppy_without_a_slip_is_right():
     assert first_failure(check.resnext_block(Sloppy)) == "passed"
+
+
+def test_a_block_without_its_expansion_would_fail_in_make_layer():
+    class Forgets(nn.Module):
+        def __init__(self, *sizes, **options):
+            super().__init__()
+            self.block = Sloppy(*sizes, **options)
+
+        def forward(self, x):
+            return self.block(x)
+
+    assert first_failure(check.resnext_block(Forgets)) == "wrong-expansion"
 
 
 def test_block_with_statistics_of_its_own():

@@ -66,8 +66,13 @@ def switches_gradients_off(block, channels):
 
 
 def by_name(make):
-    """The right cases, with a block that is called by the names of its arguments."""
+    """The right cases, with names that the book's own Bottleneck does not have."""
     return cases()(lambda c, m, s: make(in_channels=c, mid_channels=m, stride=s))
+
+
+def cases_with_stride_by_name(make):
+    """The right cases; every block calls its stride so."""
+    return cases()(lambda c, m, s: make(c, m, stride=s))
 
 
 def makes_outside_try(make):
@@ -164,7 +169,7 @@ def test_the_solution_passes_and_the_stub_is_not_attempted(name):
         ("can_lower_a_value", lower()),
         ("can_lower_a_value", lower(answer=lambda found: found.item())),
         ("can_lower_a_value", lower(answer=lambda found: found)),
-        ("missing_projections", by_name),
+        ("missing_projections", cases_with_stride_by_name),
         ("extra_biases", by_names),
         ("missing_projections", cases()),
         ("missing_projections", cases(errors=(RuntimeError, ValueError))),
@@ -198,6 +203,7 @@ def test_other_styles_pass(name, answer):
         ("can_lower_a_value", trains_the_block_first, "mode-changed"),
         ("can_lower_a_value", restores_the_weights_only, "mode-changed"),
         ("can_lower_a_value", switches_gradients_off, "block-modified"),
+        ("missing_projections", by_name, "named-sizes"),
         ("missing_projections", lambda make: [(8, 1)], "false-alarm"),
         ("missing_projections", cases(pairs=((16, 1), (16, 2))), "missed-channels"),
         ("missing_projections", cases(pairs=((16, 1), (8, 1))), "missed-stride"),

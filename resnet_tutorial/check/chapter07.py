@@ -303,8 +303,8 @@ def check_resnext_block(Bottleneck: Any, expect: Expectations) -> None:
         "Bottleneck", Bottleneck, (24, 8), expect, expansion=4, groups=2, base_width=32
     )
     expect(
-        getattr(Bottleneck, "expansion", 4) == 4, "wrong-expansion",
-        f"Bottleneck.expansion is {getattr(Bottleneck, 'expansion', 4)}; make_layer asks for it, and counts on 4.",
+        getattr(Bottleneck, "expansion", None) == 4, "wrong-expansion",
+        f"Bottleneck.expansion is {getattr(Bottleneck, 'expansion', 'missing')}; make_layer asks for it and wants 4.",
         hint="expansion = 4, in the class.",
     )  # fmt: skip
 

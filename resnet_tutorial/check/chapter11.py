@@ -160,25 +160,31 @@ def check_can_lower_a_value(can_lower: Any, expect: Expectations) -> None:
 
 
 class _Watched(nn.Module):
-    """Makes and runs another block, and keeps what that raises."""
+    """Makes and runs another block, keeps what that raises, and which sizes it was given by name."""
 
     def __init__(
-        self, make: Callable[..., nn.Module], errors: list[Exception], in_channels: int, mid_channels: int,
-        stride: int = 1,
-    ) -> None:  # fmt: skip
+        self, make: Callable[..., nn.Module], errors: list[Exception], named: set[str], *sizes: int, **by_name: int
+    ) -> None:
         super().__init__()
         self.errors = errors
+        named.update(by_name.keys() - {"stride"})  # which has the same name everywhere
+        in_channels, mid_channels, stride = self.run(_three_sizes, *sizes, **by_name)
         self.block = self.run(make, in_channels, mid_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(self.block, x)
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def run(self, function: Callable[..., Any], *arguments: Any, **by_name: Any) -> Any:
         try:
-            return function(*arguments)
+            return function(*arguments, **by_name)
         except Exception as error:
             self.errors.append(error)
             raise
+
+
+def _three_sizes(in_channels: int, mid_channels: int, stride: int = 1) -> tuple[int, int, int]:
+    """Return the arguments of a maker of blocks in their order, or raise as a call of it would."""
+    return in_channels, mid_channels, stride
 
 
 def _narrow(reshape: Callable[[Tensor], Tensor]) -> Callable[..., nn.Module]:
@@ -217,8 +223,9 @@ def check_missing_projections(detector: Any, expect: Expectations) -> None:
     raised = False
     for make, right, code, words in cases:
         errors: list[Exception] = []
+        named: set[str] = set()
         try:
-            given = detector(partial(_Watched, make, errors))
+            given = detector(partial(_Watched, make, errors, named))
         except Exception as error:
             if not right or error not in errors or isinstance(error, TypeError):
                 raise
@@ -232,6 +239,13 @@ def check_missing_projections(detector: Any, expect: Expectations) -> None:
                 hint="Make the block and run it inside try, and catch any Exception, not one kind alone.",
             )
             continue
+        if not expect(
+            not named, "named-sizes",
+            f"The function hands {' and '.join(sorted(named))} over by name; the blocks of other authors, and the "
+            "book's Bottleneck, may call them otherwise.",
+            hint="By position: make_block(in_channels, 4, stride).",
+        ):
+            return
         pairs = [sequence(case, 2) for case in sequence(given) or []]
         if not expect(
             sequence(given) is not None and None not in pairs, "wrong-type",

@@ -118,9 +118,11 @@ def frozen(module: nn.Module) -> list[str]:
 
 
 def differs_between_calls(call: Callable[[], Tensor]) -> bool:
-    """Whether two calls, one after the other, give different tensors: something in it is random."""
+    """Whether calls, one after the other, give different tensors: something in it is random."""
     with torch.no_grad():
-        return not torch.equal(call(), call())
+        first = call()
+        # Dropout on a few numbers leaves out the same ones twice now and then; hardly ever four times.
+        return any(not torch.equal(first, call()) for _ in range(3))
 
 
 def truth(value: Any) -> bool | None:
