@@ -45,10 +45,8 @@ def projection(in_channels: int, out_channels: int, stride: int = 1) -> nn.Seque
 
 
 def needs_projection(in_channels: int, out_channels: int, stride: int) -> bool:
-    """Tell whether a block changes its input's shape, so that ``x`` cannot be added.
-
-    The first block of a bottleneck network changes it at stride 1: 64 channels become 256.
-    """
+    """Tell whether a block changes its input's shape, so that ``x`` cannot be added."""
+    # The first block of a bottleneck network changes it at stride 1: 64 channels become 256.
     return stride != 1 or in_channels != out_channels
 
 
