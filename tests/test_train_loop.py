@@ -155,9 +155,14 @@ def test_an_interrupt_of_the_last_measurement_leaves_history_and_weights(monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return original(run, part)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_measure", measure)
-        network, history = train(out=tmp_path)
+    # Outside of the steps Python's own handler acts, which a process that was started in the background lacks.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_measure", measure)
+            network, history = train(out=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
     whole, undisturbed = train()
     assert parts == ["val"] * 4 + ["test"]
     assert history.epoch == [1, 2, 3] and history.final == {} and "after the last step" in history.stopped

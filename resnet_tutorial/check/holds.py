@@ -64,6 +64,7 @@ HOLDS = {
     "wrong-stride": "the stride",
     "false-alarm": "nothing that is right is accused",
     "can_lower_a_value/false-alarm": "the book's Bottleneck is not accused",
+    "named-sizes": "sizes are handed over by position",
     "needs_projection/inverted": "yes and no are not swapped",
     "otherwise-right": "all else that its output depends on",
     # chapter 1

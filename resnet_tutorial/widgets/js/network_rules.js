@@ -171,7 +171,7 @@ function basicBlock(net, x, path, planes, options) {
   const first = net.norm(net.conv(x, `${path}.conv1`, planes, { kernel: 3, stride }), `${path}.bn1`);
   const padding = fault === "no-padding" ? 0 : 1;
   const second = net.conv(net.relu(first, path), `${path}.conv2`, planes, { kernel: 3, padding });
-  return net.relu(net.add(net.norm(second, `${path}.bn2`), shortcut, path), path);
+  return net.relu(net.add(net.norm(second, `${path}.bn2`), shortcut, path), path, true);
 }
 
 function plainBlock(net, x, path, planes, { stride, fault }) {
@@ -209,7 +209,7 @@ function bottleneck(net, x, path, planes, options) {
     padding,
   });
   const wide = net.conv(net.relu(net.norm(seen, `${path}.bn2`), path), `${path}.conv3`, 4 * planes, { kernel: 1 });
-  return net.relu(net.add(net.norm(wide, `${path}.bn3`), shortcut, path), path);
+  return net.relu(net.add(net.norm(wide, `${path}.bn3`), shortcut, path), path, true);
 }
 
 function stage(net, x, number, block, planes, count, options) {
