@@ -41,6 +41,15 @@ class CifarOptions(TypedDict, total=False):
 SHORTCUTS = ("A", "B", "C")
 
 
+def global_average(x: Tensor) -> Tensor:
+    """Return the mean of each feature map, of any size: ``(N, C, H, W)`` to ``(N, C)``.
+
+    ``x.mean(dim=(2, 3))`` is the same, but the gradient of a pooling keeps the order in memory of
+    ``x``; that of a mean does not, and a network in channels_last order would wait for it.
+    """
+    return F.avg_pool2d(x, x.shape[-2:]).flatten(1)
+
+
 class ZeroPadShortcut(nn.Module):
     """Option A: every ``stride``-th pixel, and channels of zeros; no parameters.
 
@@ -59,7 +68,8 @@ class ZeroPadShortcut(nn.Module):
         self.extra_channels = out_channels - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x[:, :, :: self.stride, :: self.stride]
+        # The pixels of x[:, :, ::stride, ::stride]; why not so, global_average says.
+        x = F.avg_pool2d(x, kernel_size=1, stride=self.stride)
         return F.pad(x, (0, 0, 0, 0, 0, self.extra_channels))
 
 
@@ -180,7 +190,7 @@ class CifarResNet(nn.Module):
         return F.relu(self.bn1(x)) if self.preact else x
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.forward_features(x).mean(dim=(2, 3)))  # (N, num_classes)
+        return self.fc(global_average(self.forward_features(x)))  # (N, num_classes)
 
 
 def _require_shortcut(shortcut: str) -> None:
@@ -270,7 +280,7 @@ class CifarResNeXt(nn.Module):
         return self.layer3(self.layer2(self.layer1(x)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.forward_features(x).mean(dim=(2, 3)))
+        return self.fc(global_average(self.forward_features(x)))
 
 
 def cifar_resnext29(cardinality: int, base_width: int, **options: Unpack[CifarOptions]) -> CifarResNeXt:

@@ -1,8 +1,11 @@
 """The benchmarks: both sides of a comparison do the work, and a record says what was measured."""
 
+import copy
 import json
+import os
 import sys
 import types
+from functools import partial
 
 import pytest
 import torch
@@ -35,6 +38,38 @@ def test_the_ways_take_turns_and_a_disturbed_round_does_not_count(clock):
     medians = turns.in_turns({"a": way("a"), "b": way("b")}, repeats=3)
     assert medians == {"a": 1, "b": 2}
     assert order == ["a", "b"] * 4  # the first of each warms up
+
+
+def noting_its_process(path, name):
+    """Return work that writes down who did it and where."""
+
+    def work():
+        with path.open("a") as notes:
+            notes.write(f"{name} {os.getpid()}\n")
+
+    return work
+
+
+def ending(code):
+    """Return work that ends its process."""
+    return partial(os._exit, code)
+
+
+def test_ways_in_processes_of_their_own_take_turns_too(tmp_path):
+    notes = tmp_path / "notes"
+    medians = turns.in_turns_apart({name: partial(noting_its_process, notes, name) for name in "ab"}, repeats=2)
+    assert set(medians) == {"a", "b"} and min(medians.values()) > 0
+    names, processes = zip(*(line.split() for line in notes.read_text().splitlines()), strict=True)
+    assert names == ("a", "b") * 3  # the first of each warms up
+    assert processes == processes[:2] * 3 and len({*processes, str(os.getpid())}) == 3
+    for process in processes[:2]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(process), 0)
+
+
+def test_a_process_that_ends_is_a_sentence():
+    with pytest.raises(RuntimeError, match="'broken' ended with exit code 3"):
+        turns.in_turns_apart({"broken": partial(ending, 3)}, repeats=1)
 
 
 def test_our_networks_are_timed_beside_torchvision_s_with_the_same_weights(monkeypatch):
@@ -85,6 +120,30 @@ def test_every_way_of_training_trains(way):
     turn()
     assert not torch.equal(before, after) and not torch.equal(after, network.fc.weight)
     assert network.fc.weight.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet8", "resnet18"])
+def test_the_usual_way_of_writing_a_network_changes_no_number(name):
+    torch.manual_seed(0)
+    ours = plain_loop.build_model(name, num_classes=10)
+    usual = plain_loop.as_usually_written(copy.deepcopy(ours))
+    images = torch.randn(2, 3, 33, 33)
+    assert torch.equal(ours(images), usual(images))
+    assert ("ZeroPadShortcut" in repr(ours)) == (name == "cifar_resnet8")
+    assert not any(isinstance(layer, plain_loop.ZeroPadShortcut) for layer in usual.modules())
+
+
+def test_the_ratios_of_training_are_those_of_the_times(monkeypatch):
+    def times(makers, repeats):
+        assert [make.args[0] for make in makers.values()] == list(makers) == ["plain", "whole", "windows"]
+        makers["plain"]()  # can be made
+        return {"plain": 6.0, "whole": 3.0, "windows": 1.0}
+
+    monkeypatch.setattr(plain_loop, "in_turns_apart", times)
+    monkeypatch.setattr(plain_loop, "NETWORKS", (("cifar_resnet8", {}, 2),))
+    ratios = plain_loop.measure(repeats=1)
+    assert ratios == {"cifar_resnet8, whole images": 2.0,
+                      "cifar_resnet8, the recipe, half of it on small windows": 3.0}  # fmt: skip
 
 
 def test_the_macs_of_a_training_step_leave_out_the_image_s_gradient():

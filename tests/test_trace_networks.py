@@ -10,6 +10,7 @@ import torchinfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from resnet_tutorial import (
     ConvBlock,
@@ -25,6 +26,7 @@ from resnet_tutorial import (
     resnet152,
     trace,
 )
+from resnet_tutorial.shapes import ReceptiveField
 
 IMAGENET, CIFAR = (1, 3, 224, 224), (1, 3, 32, 32)
 # The deep members of a CIFAR family repeat what the shallow ones have.
@@ -39,6 +41,14 @@ OTHERS = {
     "split, transform, merge": (lambda: SplitTransformMerge(64, 64), (1, 64, 56, 56)),
     "early concatenation": (lambda: EarlyConcatenation(64, 64, stride=2), (1, 64, 56, 56)),
 }
+
+
+class Function(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.forward = forward
 
 
 def on_meta(build):
@@ -142,10 +152,32 @@ def test_receptive_field_is_where_gradients_come_from():
     assert [axis.size for axis in trace(model, tuple(x.shape))[-1].field] == extent.tolist()
 
 
-def test_a_strided_slice_widens_the_jump():
+def test_leaving_out_pixels_widens_the_jump():
+    def sliced(x):
+        return x[:, :, ::2, ::2]
+
+    def pooled(x):
+        return F.avg_pool2d(x, 1, 2)
+
+    for way, name in ((sliced, "getitem"), (pooled, "avg_pool2d")):
+        last = trace(Function(way), CIFAR)[-1]
+        assert (last.name, last.field) == (name, (ReceptiveField(1, 2),) * 2)
     shortcut = trace(cifar_resnet(20, "A"), CIFAR)["layer2.0.downsample"]
-    assert [op.name for op in shortcut] == ["getitem", "pad"]
+    assert [op.name for op in shortcut] == ["avg_pool2d", "pad"]
     assert shortcut[1].field[0].jump == 2
+
+
+@pytest.mark.parametrize(
+    ("pool", "size", "field"),
+    [
+        (nn.AvgPool2d(6), 6, "all"),
+        (nn.MaxPool2d(6), 6, "all"),
+        (nn.AvgPool2d(3), 6, (ReceptiveField(3, 3),) * 2),
+        (nn.AvgPool2d(1), 1, (ReceptiveField(1, 1),) * 2),  # of a single position it sees no more than that
+    ],
+)
+def test_a_pooling_over_the_whole_map_sees_all_of_the_image(pool, size, field):
+    assert trace(pool, (1, 3, size, size))[-1].field == field
 
 
 # -- against torch, on networks that nobody thought of ----------------------------------------

@@ -94,7 +94,7 @@ def check_needs_projection(needs: Any, expect: Expectations) -> None:
 @exercise(
     "zero_pad_shortcut", chapter=3, number=2, title="The shortcut without parameters",
     difficulty=3, importance=3, minutes=15, points=3,
-    solution="resnet_tutorial.cifar:ZeroPadShortcut",
+    solution="resnet_tutorial.solutions.chapter03:ZeroPadShortcut",
 )  # fmt: skip
 def check_zero_pad_shortcut(ZeroPadShortcut: Any, expect: Expectations) -> None:
     """Equal to slicing and padding, for odd and even sizes; the likely slips by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -13,6 +14,23 @@ def count_layers() -> tuple[int, int]:
     layers = 1 + 2 * blocks + 1
     convolutions = 1 + 2 * blocks + projections
     return layers, convolutions
+
+
+class ZeroPadShortcut(nn.Module):
+    """Option A: every ``stride``-th pixel, and channels of zeros; no parameters.
+
+    Shapes: ``(N, in_channels, H, W)`` to
+    ``(N, out_channels, ceil(H / stride), ceil(W / stride))``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.extra_channels = out_channels - in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        return F.pad(x, (0, 0, 0, 0, 0, self.extra_channels))
 
 
 def find_fault(block: nn.Module, x: Tensor) -> str:

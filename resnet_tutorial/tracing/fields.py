@@ -39,6 +39,8 @@ def after(
         if not len(inputs[0]) == len(output) >= axes:
             return None
         return _adaptive(field, inputs[0][-axes:], output[-axes:])
+    if "pool" in name and _covers(settings.get("kernel_size"), inputs[0][-axes:]):
+        return WHOLE_IMAGE
     if "kernel_size" in settings and not name.startswith("conv_transpose"):
         kernel, stride = settings["kernel_size"], settings["stride"]
         dilation = settings.get("dilation", (1,) * axes)
@@ -68,6 +70,11 @@ def widest(fields: list[Field]) -> Field:
         ReceptiveField(max(axis.size for axis in axes), max(axis.jump for axis in axes))
         for axes in zip(*known, strict=True)
     )
+
+
+def _covers(kernel: Any, sizes: Shape) -> bool:
+    """Tell whether a pooling looks at all of a map, and that is more than one position."""
+    return kernel == sizes and any(size > 1 for size in sizes)
 
 
 def _adaptive(field: tuple[ReceptiveField, ...], before: Shape, after: Shape) -> Field:

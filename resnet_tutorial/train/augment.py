@@ -20,7 +20,7 @@ class Pixels:
 
     Attributes:
         images: uint8, (N, height, width, 3).
-        mean: float32, (height, width, 3), on the scale 0 to 255.
+        mean: float32, on the scale 0 to 255: (3,), or (height, width, 3) for a mean of each pixel.
         std: float32, (3,), on the scale 0 to 255.
     """
 
@@ -50,7 +50,7 @@ def measure_pixels(images: Tensor, recipe: Recipe) -> Pixels:
         mean_square = squares.cpu().double() / images[..., 0].numel()
         std = (mean_square - channel_mean**2).sqrt().clamp(min=1.0)
     if recipe.mean == "channel":
-        mean = channel_mean.expand_as(mean).contiguous()
+        mean = channel_mean
     return Pixels(images, mean.float().to(images.device), std.float().to(images.device))
 
 
@@ -126,7 +126,8 @@ def _look_up(pixels: Pixels, order: Tensor, rows: Tensor, columns: Tensor) -> Te
     """Return the normalised pixels at those images, rows and columns: (B, 3, height, width)."""
     rows, columns = rows[:, :, None], columns[:, None, :]
     batch = pixels.images[order[:, None, None], rows, columns]  # (B, height, width, 3)
-    batch = (batch - pixels.mean[rows, columns]) / pixels.std
+    mean = pixels.mean if pixels.mean.ndim == 1 else pixels.mean[rows, columns]
+    batch = (batch - mean) / pixels.std
     return batch.permute(0, 3, 1, 2)  # colours last in memory, first in the shape
 
 

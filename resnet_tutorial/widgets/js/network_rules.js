@@ -146,9 +146,8 @@ function zeroPadded(net, x, path, out, stride) {
   const [channels] = net.values[x].shape;
   const places = sides.map((side) => Math.ceil(side / stride));
   const here = `${path}.downsample`;
-  const picked = net.take("getitem", "shape", here, [x], [channels, ...places], {
-    view: true,
-    settings: { stride },
+  const picked = net.take("avg_pool2d", "pool", here, [x], [channels, ...places], {
+    settings: { kernel: 1, stride, padding: 0 },
     field: through(field, 1, stride),
   });
   return net.take("pad", "shape", here, [picked], [out, ...places]);
@@ -224,6 +223,13 @@ function stage(net, x, number, block, planes, count, options) {
 
 // --- networks ---
 
+function globalAverage(net, x, name, path) {
+  const [channels, side] = net.values[x].shape;
+  const field = side === 1 ? undefined : "all"; // of a single position the mean sees no more than that does
+  x = net.take(name, "pool", path, [x], [channels, 1, 1], { field });
+  return net.take("flatten", "shape", "", [x], [channels], { view: true });
+}
+
 function imagenetNetwork(net, settings) {
   const { network, stem, version, groups, baseWidth, fault } = settings;
   const [kind, counts] = IMAGENET[network];
@@ -236,10 +242,7 @@ function imagenetNetwork(net, settings) {
     const options = { stride: index ? 2 : 1, option: "B", version, groups, baseWidth, fault };
     x = stage(net, x, index + 1, block, 64 * 2 ** index, count, options);
   });
-  const [channels, side] = net.values[x].shape;
-  const field = side === 1 ? undefined : "all"; // of a single position the mean sees no more than that does
-  x = net.take("adaptive_avg_pool2d", "pool", "avgpool", [x], [channels, 1, 1], { field });
-  x = net.take("flatten", "shape", "", [x], [channels], { view: true });
+  x = globalAverage(net, x, "adaptive_avg_pool2d", "avgpool");
   net.linear(x, "fc", fault === "classifier" ? 2560 - 512 * expansion : 512 * expansion, 1000);
 }
 
@@ -252,8 +255,7 @@ function cifarNetwork(net, { network, depth, shortcut, fault }) {
     x = stage(net, x, index + 1, block, planes, (depth - 2) / 6, { stride: index ? 2 : 1, option: shortcut, fault });
   });
   if (preact) x = net.relu(net.norm(x, "bn1"), "");
-  const [channels] = net.values[x].shape;
-  x = net.take("mean", "pool", "", [x], [channels], { field: "all" });
+  x = globalAverage(net, x, "avg_pool2d", "");
   net.linear(x, "fc", fault === "classifier" ? 16 : 64, 10);
 }
 

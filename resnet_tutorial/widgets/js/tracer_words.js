@@ -7,6 +7,7 @@ const NAMES = {
   relu: "ReLU",
   max_pool2d: "max-pooling",
   adaptive_avg_pool2d: "average pooling",
+  avg_pool2d: "average pooling",
   mean: "mean over the map",
   flatten: "flatten",
   linear: "linear",
@@ -30,7 +31,7 @@ export function labelOf({ name, kind, settings, label }) {
     ];
     return [`${kernel}×${kernel} conv`, ...more.filter(Boolean)].join(", ");
   }
-  if (name === "getitem" && settings.stride === 1) return "every pixel";
+  if (name === "avg_pool2d" && settings.kernel === 1) return settings.stride > 1 ? "every second pixel" : "every pixel";
   if (name === "max_pool2d" && !label) return "3×3 max-pool, /2";
   return NAMES[name] && !label?.includes(" ") ? NAMES[name] : (label ?? name);
 }
