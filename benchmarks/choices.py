@@ -14,6 +14,7 @@ WITHOUT = {
     "16-bit numbers": 'options["precision"] = "float32"',
     "compiling only for a GPU": 'options["compile"] = not torch.cuda.is_available()',
     "keeping freed memory": "prepare.keep_freed_memory = lambda: False",
+    "poolings, whose gradients keep their order": "cifar.ZeroPadShortcut, cifar.global_average = slicing, mean_of_map",
     "channels_last": "loop.crop_and_flip, late = contiguous, torch.contiguous_format",
     "one look-up for all crops": "loop.crop_and_flip = one_at_a_time",
     "a fused optimiser": "torch.optim.SGD = unfused",
@@ -23,7 +24,8 @@ SCRIPT = """
 import sys, torch
 from benchmarks.plain_loop import build_model, engine, some_images
 from benchmarks.turns import seconds
-from benchmarks.choices import contiguous, one_at_a_time, unfused
+from benchmarks.choices import contiguous, mean_of_map, one_at_a_time, slicing, unfused
+from resnet_tutorial import cifar
 from resnet_tutorial.train import loop, prepare
 options, late = {{}}, torch.channels_last
 {change}
@@ -51,6 +53,18 @@ def contiguous(pixels, draws, padding):
     from resnet_tutorial.train.augment import crop_and_flip
 
     return crop_and_flip(pixels, draws, padding).contiguous()
+
+
+def slicing(in_channels, out_channels, stride):
+    """Return option A written with a slice."""
+    from resnet_tutorial.solutions.chapter03 import ZeroPadShortcut
+
+    return ZeroPadShortcut(in_channels, out_channels, stride)
+
+
+def mean_of_map(x):
+    """Average over each map with `mean`."""
+    return x.mean(dim=(2, 3))
 
 
 def unfused(parameters, **options):
