@@ -1,4 +1,4 @@
-"""Keeping freed memory in the process: on a processor that saves a few hundredths of the training time."""
+"""Keeping freed memory in the process: on a processor that saves part of the training time."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ const NAMES = {
   mean: "mean over the map",
   flatten: "flatten",
   linear: "linear",
-  getitem: "every second pixel",
   pad: "channels of zeros",
   add: "addition",
 };
