@@ -8,6 +8,7 @@ The literature calls the latter share model FLOPs utilisation (MFU; Chowdhery et
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +76,10 @@ def measure(repeats: int) -> dict[str, float]:
     data = some_images()
     multiply, macs_of_product = product(device, dtype)
     results = {}
+    training = None
     for name, options, on_a_processor in NETWORKS:
+        del training  # and the memory of the network before
+        gc.collect()
         steps = turn_length(on_a_processor, device)
         torch.manual_seed(0)
         model = build_model(name, num_classes=10, **options)

@@ -67,7 +67,10 @@ class PilImages(Dataset):
 
 
 def as_usually_written(model: nn.Module) -> nn.Module:
-    """Return the network with option A as a slice, which is faster in the usual memory order than a pooling."""
+    """Write the network's option A as a slice, which is faster in the usual memory order, and return the network.
+
+    The last mean stays a pooling, which is the faster one in either order.
+    """
     for block in list(model.modules()):
         shortcut = getattr(block, "downsample", None)
         if isinstance(shortcut, ZeroPadShortcut):

@@ -6,7 +6,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -65,9 +65,10 @@ class _Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.connection.close()
-        self.process.join(30)  # its data loader's workers end with it
+        self.connection.close()  # which ends it, and its data loader's workers, when its turn is over
+        self.process.join(30)
         self.process.terminate()
+        self.process.join()
 
     def __call__(self) -> float:
         try:
@@ -81,9 +82,7 @@ class _Process:
 
 def _serve(connection: Connection, make: Callable[[], Callable[[], object]]) -> None:
     work = make()
-    while True:
-        try:
+    with suppress(EOFError, OSError, KeyboardInterrupt):  # nobody wants another turn
+        while True:
             connection.recv()
-        except EOFError:  # nobody wants another turn
-            return
-        connection.send(seconds(work))
+            connection.send(seconds(work))

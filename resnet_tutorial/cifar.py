@@ -44,7 +44,7 @@ SHORTCUTS = ("A", "B", "C")
 def global_average(x: Tensor) -> Tensor:
     """Return the mean of each feature map, of any size: ``(N, C, H, W)`` to ``(N, C)``.
 
-    ``x.mean(dim=(2, 3))`` is the same, but the gradient of a pooling keeps the order in memory of
+    ``x.mean(dim=(2, 3))`` is the same up to rounding, but the gradient of a pooling keeps the order in memory of
     ``x``; that of a mean does not, and a network in channels_last order would wait for it.
     """
     return F.avg_pool2d(x, x.shape[-2:]).flatten(1)

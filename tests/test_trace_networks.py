@@ -173,6 +173,7 @@ def test_leaving_out_pixels_widens_the_jump():
         (nn.AvgPool2d(6), 6, "all"),
         (nn.MaxPool2d(6), 6, "all"),
         (nn.AvgPool2d(3), 6, (ReceptiveField(3, 3),) * 2),
+        (nn.MaxPool2d(3, 2, 1), 3, (ReceptiveField(3, 2),) * 2),  # two positions, each with padding in its window
         (nn.AvgPool2d(1), 1, (ReceptiveField(1, 1),) * 2),  # of a single position it sees no more than that
     ],
 )

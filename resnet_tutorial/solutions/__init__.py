@@ -1,1 +1,1 @@
-"""Solutions of exercises whose code has no other home in the package, one file a chapter."""
+"""Solutions of exercises whose code the package does not have, or writes in another way; one file a chapter."""

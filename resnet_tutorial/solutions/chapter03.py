@@ -1,4 +1,4 @@
-"""Solutions of chapter 3 whose code has no other home in the package."""
+"""Solutions of chapter 3 whose code the package does not have, or writes in another way."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def after(
         if not len(inputs[0]) == len(output) >= axes:
             return None
         return _adaptive(field, inputs[0][-axes:], output[-axes:])
-    if "pool" in name and _covers(settings.get("kernel_size"), inputs[0][-axes:]):
+    if "pool" in name and _covers(settings, inputs[0][-axes:]):
         return WHOLE_IMAGE
     if "kernel_size" in settings and not name.startswith("conv_transpose"):
         kernel, stride = settings["kernel_size"], settings["stride"]
@@ -72,9 +72,10 @@ def widest(fields: list[Field]) -> Field:
     )
 
 
-def _covers(kernel: Any, sizes: Shape) -> bool:
+def _covers(settings: dict[str, Any], sizes: Shape) -> bool:
     """Tell whether a pooling looks at all of a map, and that is more than one position."""
-    return kernel == sizes and any(size > 1 for size in sizes)
+    whole = settings.get("kernel_size") == sizes and not any(settings.get("padding", ()))
+    return whole and any(size > 1 for size in sizes)
 
 
 def _adaptive(field: tuple[ReceptiveField, ...], before: Shape, after: Shape) -> Field:
