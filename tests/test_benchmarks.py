@@ -106,6 +106,7 @@ def close(ours, theirs):
 
 @pytest.mark.parametrize("way", ["plain", "kept", "whole", "windows"])
 def test_every_way_of_training_trains(way, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     made, build, images, kept = [], plain_loop.build_model, plain_loop.some_images, []
 
     def building(*args, **options):
@@ -138,6 +139,8 @@ def test_the_usual_way_of_writing_a_network_changes_no_number(name):
 
 
 def test_the_ratios_of_training_are_those_of_the_times(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
     def times(makers, repeats):
         assert [make.args[0] for make in makers.values()] == list(makers) == ["plain", "kept", "whole", "windows"]
         return {"plain": 6.0, "kept": 5.0, "whole": 3.0, "windows": 1.0}

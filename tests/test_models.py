@@ -34,6 +34,7 @@ from resnet_tutorial import (
     resnet34,
     resnet50,
 )
+from resnet_tutorial.cifar import ZeroPadShortcut, global_average
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -303,6 +304,24 @@ def test_option_a_keeps_every_second_pixel_and_appends_zeros():
     y = block(x)
     assert torch.equal(y[:, :16], x[:, :, ::2, ::2])
     assert y[:, 16:].eq(0).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 8, 8), (2, 5, 7, 5), (3, 4, 1, 9), (2, 4, 1, 1), (0, 4, 3, 3)])
+def test_the_global_average_is_the_mean_of_each_map(shape):
+    x = torch.randn(shape, dtype=torch.float64)
+    torch.testing.assert_close(global_average(x), x.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    "operation", [global_average, ZeroPadShortcut(4, 6, 2), ZeroPadShortcut(4, 6, 1), ZeroPadShortcut(4, 4, 2)]
+)
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
+def test_gradients_keep_the_order_in_memory(operation, order):
+    x = torch.randn(2, 4, 6, 6).to(memory_format=order).requires_grad_()
+    y = operation(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert gradient.is_contiguous(memory_format=order)
+    assert y.dim() == 2 or y.is_contiguous(memory_format=order)
 
 
 def test_a_plain_network_is_a_residual_one_without_shortcuts():

@@ -86,6 +86,8 @@ def as_seen(operation) -> list:
             operation.params, operation.macs, operation.bytes, field]  # fmt: skip
     if operation.kind == "conv":
         seen += [kernel[0], setting("stride")[0], setting("padding")[0], setting("groups")]
+    elif operation.name in ("max_pool2d", "avg_pool2d") and operation.module:  # the last one is the network's own
+        seen += [kernel[0], setting("stride")[0], setting("padding")[0]]
     return seen
 
 
@@ -95,7 +97,8 @@ IN_SCRIPT = """x.map((settings) => {
   return {
     operations: net.operations.map((o) => [
       o.name, o.kind, o.path, o.inputs, o.shape, o.params, o.macs, o.bytes, field(o.field),
-      ...(o.kind === "conv" ? [o.settings.kernel, o.settings.stride, o.settings.padding, o.settings.groups] : [])]),
+      ...(o.kind === "conv" ? [o.settings.kernel, o.settings.stride, o.settings.padding, o.settings.groups] : []),
+      ...(o.kind === "pool" && o.settings.kernel ? [o.settings.kernel, o.settings.stride, o.settings.padding] : [])]),
     failure: net.failure && [net.failure.name, net.failure.path, net.failure.shapes],
     totals: totals(net),
   };
@@ -130,3 +133,17 @@ def test_every_operation_of_every_network_is_the_same(compared):
         sums = found["totals"]
         assert (sums["params"], sums["macs"], sums["bytes"]) == (traced.params, traced.macs, traced.activation_bytes)
     assert failures > 60
+
+
+@pytest.mark.parametrize(
+    ("fault", "stride", "label"), [("none", 2, "every second pixel"), ("projection-stride", 1, "every pixel")]
+)
+def test_option_a_says_which_pixels_it_takes(chromium, fault, stride, label):
+    network = {**DEFAULTS, "network": "cifar_resnet", "size": 32, "fault": fault}
+    operations = rules(chromium, "network_rules", "buildNetwork(x).operations", network)
+    pooling = next(o for o in operations if o["path"] == "layer2.0.downsample")
+    assert pooling["settings"]["stride"] == stride
+    last = next((o for o in operations if o["path"] == "" and o["name"] == "avg_pool2d"), None)
+    labels = rules(chromium, "tracer_words", "x.map(labelOf)", [o for o in (pooling, last) if o])
+    assert labels[0] == label and set(labels[1:]) <= {"average pooling"}
+    assert bool(last) == (fault == "none")  # with the fault the addition fails before
