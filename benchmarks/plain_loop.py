@@ -74,8 +74,8 @@ def as_usually_written(model: nn.Module) -> nn.Module:
     for block in list(model.modules()):
         shortcut = getattr(block, "downsample", None)
         if isinstance(shortcut, ZeroPadShortcut):
-            more = shortcut.extra_channels
-            block.downsample = SlicingShortcut(0, more, shortcut.stride)
+            sizes = block.conv1.in_channels, block.conv2.out_channels
+            block.downsample = SlicingShortcut(*sizes, shortcut.stride)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Exercise 8.6: checkpoints in other styles pass, and what is lost or unsafe is named."""
+"""Exercise 8.7: checkpoints in other styles pass, and what is lost or unsafe is named."""
 
 import os
 import pickle

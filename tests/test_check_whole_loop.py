@@ -1,4 +1,4 @@
-"""Exercise 8.7: whole loops in other styles pass, and what is wrong in one is named."""
+"""Exercise 8.6: whole loops in other styles pass, and what is wrong in one is named."""
 
 import math
 

@@ -93,6 +93,35 @@ def error_percent(
     return 100 * wrong / len(images)
 
 
+def train_epochs(
+    model: nn.Module, optimizer: torch.optim.Optimizer,
+    rate: Callable[[int], float], augment: Callable[[Tensor], Tensor],
+    images: Tensor, labels: Tensor, val_images: Tensor, val_labels: Tensor,
+    epochs: int, batch_size: int,
+) -> list[float]:
+    """Train for several epochs, and measure after each.
+
+    Args:
+        rate: gives the learning rate of a step; the run's steps are numbered from 0.
+        augment: gives an augmented version of a batch, another one each time.
+        images, labels: to train on, shapes (N, C, H, W) and (N,), normalised.
+        val_images, val_labels: to measure on.
+
+    Returns:
+        the error on `val_images` after each epoch, in per cent.
+    """  # fmt: skip
+    errors: list[float] = []
+    step = 0
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(images)).split(batch_size):
+            for group in optimizer.param_groups:
+                group["lr"] = rate(step)
+            train_step(model, optimizer, augment(images[chosen]), labels[chosen])
+            step += 1
+        errors.append(error_percent(model, val_images, val_labels))
+    return errors
+
+
 class Checkpoint:
     """A file from which a run goes on as if it had never stopped."""
 
@@ -124,32 +153,3 @@ class Checkpoint:
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         return state["step"]
-
-
-def train_epochs(
-    model: nn.Module, optimizer: torch.optim.Optimizer,
-    rate: Callable[[int], float], augment: Callable[[Tensor], Tensor],
-    images: Tensor, labels: Tensor, val_images: Tensor, val_labels: Tensor,
-    epochs: int, batch_size: int,
-) -> list[float]:
-    """Train for several epochs, and measure after each.
-
-    Args:
-        rate: gives the learning rate of a step; the run's steps are numbered from 0.
-        augment: gives an augmented version of a batch, another one each time.
-        images, labels: to train on, shapes (N, C, H, W) and (N,), normalised.
-        val_images, val_labels: to measure on.
-
-    Returns:
-        the error on `val_images` after each epoch, in per cent.
-    """  # fmt: skip
-    errors: list[float] = []
-    step = 0
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(images)).split(batch_size):
-            for group in optimizer.param_groups:
-                group["lr"] = rate(step)
-            train_step(model, optimizer, augment(images[chosen]), labels[chosen])
-            step += 1
-        errors.append(error_percent(model, val_images, val_labels))
-    return errors

@@ -1,4 +1,4 @@
-"""Exercise 8.6: a checkpoint."""
+"""Exercise 8.7: a checkpoint."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 @exercise(
-    "checkpoint", chapter=8, number=6, title="A checkpoint",
+    "checkpoint", chapter=8, number=7, title="A checkpoint",
     difficulty=3, importance=4, minutes=15, points=3,
     solution="resnet_tutorial.solutions.chapter08:Checkpoint", given=("__init__",),
 )

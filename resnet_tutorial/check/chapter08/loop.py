@@ -1,4 +1,4 @@
-"""Exercise 8.7: the whole loop. Which images it trains on, in which order, in which form, and by which gradients."""
+"""Exercise 8.6: the whole loop. Which images it trains on, in which order, in which form, and by which gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .loop_rate import sets_the_rate
 
 
 @exercise(
-    "train_epochs", chapter=8, number=7, title="The whole loop",
+    "train_epochs", chapter=8, number=6, title="The whole loop",
     difficulty=3, importance=5, minutes=20, points=4,
     solution="resnet_tutorial.solutions.chapter08:train_epochs",
 )

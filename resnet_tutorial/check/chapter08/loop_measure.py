@@ -1,4 +1,4 @@
-"""Exercise 8.7: how the errors were measured, and what was returned."""
+"""Exercise 8.6: how the errors were measured, and what was returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exercise 8.7 hands to a learner's loop: images, a network and an optimiser that write down what is done.
+"""What exercise 8.6 hands to a learner's loop: images, a network and an optimiser that write down what is done.
 
 Each image carries its number in its first channel, how often it was augmented in the second, and in which call of
 ``augment`` in the third.

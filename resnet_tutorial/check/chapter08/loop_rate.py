@@ -1,4 +1,4 @@
-"""Exercise 8.7: the learning rate with which each step was taken, and what a wrong one comes from."""
+"""Exercise 8.6: the learning rate with which each step was taken, and what a wrong one comes from."""
 
 from __future__ import annotations
 
