@@ -172,7 +172,7 @@ def lab(runner: Runner, settings: dict) -> None:
 
 @target(BOOK)
 def bench(runner: Runner, settings: dict) -> None:
-    """measure the networks beside torchvision's, as ratios"""
+    """measure networks, training, tracer and checks, as ratios"""
     runner(BOOK.python, "-m", "benchmarks")
 
 

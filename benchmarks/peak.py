@@ -26,6 +26,7 @@ NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (*plain_loop.NETWORKS, (
 PRODUCTS = 10  # in one turn
 # 10^12 operations a second in 16 bits without sparsity, from NVIDIA's data sheets.
 DATA_SHEETS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L4": 121.0, "T4": 65.0}
+T4 = DATA_SHEETS["T4"] * 1e12 / 2  # multiply-adds a second of the usual GPU of free Colab sessions
 
 
 def training_macs(model: nn.Module, side: int = 32) -> int:
@@ -69,7 +70,10 @@ def memory_of(training: Callable[[], None], device: torch.device) -> int:
 
 
 def measure(repeats: int) -> dict[str, float]:
-    """Print and return which share of the fastest arithmetic the training of each network reaches."""
+    """Print and return which share of the fastest arithmetic the training of each network reaches.
+
+    Also how many images a second that is, and on a GPU the memory that it takes and what it would mean on a T4.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = choose_precision(device)
     sheet = data_sheet(describe_device(device))
@@ -91,11 +95,16 @@ def measure(repeats: int) -> dict[str, float]:
         rate = BATCH * steps * per_image / seconds["training"]
         fastest = macs_of_product / seconds["product"]
         results[f"{name}, of a matrix product"] = rate / fastest
+        results[f"{name}, images a second"] = rate / per_image
         words = f"{rate / fastest:.0%} of a product's {fastest / 1e9:.0f}"
         if sheet:
             results[f"{name}, of the data sheet"] = rate / sheet
-            words += f", {rate / sheet:.0%} of the data sheet's {sheet / 1e9:.0f}"
-        words += f"; {memory / 1e9:.2f} GB of memory at most" if memory else ""
-        print(f"  {name:16} {BATCH * steps / seconds['training']:8.0f} images/s of {per_image / 1e6:.0f} million MACs: "
+            results[f"{name}, images a second of a T4, estimated"] = on_a_t4 = rate / sheet * T4 / per_image
+            words += (f", {rate / sheet:.0%} of the data sheet's {sheet / 1e9:.0f} (a T4 that reached this share of "
+                      f"its own would do {on_a_t4:.0f} images/s: an estimate)")
+        if memory:
+            results[f"{name}, GB of memory at most"] = memory / 1e9
+            words += f"; {memory / 1e9:.2f} GB of memory at most"
+        print(f"  {name:16} {rate / per_image:8.0f} images/s of {per_image / 1e6:.0f} million MACs: "
               f"{rate / 1e9:.0f} x 10^9 MACs/s, {words}", flush=True)
     return results

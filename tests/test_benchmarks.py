@@ -160,6 +160,22 @@ def test_the_macs_of_a_training_step_leave_out_the_image_s_gradient():
     assert peak.training_macs(network, side=8) == 2 * first + 3 * second
 
 
+def test_the_shares_of_the_peak_are_those_of_the_times(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(peak, "NETWORKS", (("cifar_resnet8", {}, 2),))
+    monkeypatch.setattr(peak, "product", lambda device, dtype: (None, 10**12))
+    monkeypatch.setattr(peak, "in_turns", lambda ways, repeats: {"training": 4.0, "product": 2.0})
+    monkeypatch.setattr(peak, "data_sheet", lambda card: 1e12)
+    per_image = peak.training_macs(plain_loop.build_model("cifar_resnet8", num_classes=10))
+    ratios = peak.measure(repeats=1)
+    assert ratios == pytest.approx({
+        "cifar_resnet8, images a second": 64.0,  # two batches of 128 in four seconds
+        "cifar_resnet8, of a matrix product": 64 * per_image / 0.5e12,
+        "cifar_resnet8, of the data sheet": 64 * per_image / 1e12,
+        "cifar_resnet8, images a second of a T4, estimated": 64 * 32.5,  # its sheet has 32.5 x 10^12
+    })  # fmt: skip
+
+
 def test_a_record_says_what_was_measured_and_a_later_part_may_fail(tmp_path, monkeypatch, capsys):
     def fails(repeats):
         raise RuntimeError("no room")

@@ -1,13 +1,17 @@
 """The tool that makes recorded runs again, and those that wait for a GPU."""
 
+import os
 import shlex
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 import record_runs
 
 from resnet_tutorial.train import get_recipe, list_runs
-from resnet_tutorial.train.__main__ import make_parser, pairs
+from resnet_tutorial.train.__main__ import STOPPED, make_parser, pairs
 from resnet_tutorial.zoo import build_model
 
 ALL = [(name, arguments) for runs in record_runs.planned().values() for name, arguments in runs.items()]
@@ -38,11 +42,11 @@ def started(monkeypatch, tmp_path):
     class Done:
         returncode = 0
 
-    def run(command, cwd):
+    def run(command):
         commands.append(command)
-        return Done
+        return Done.returncode
 
-    monkeypatch.setattr(record_runs.subprocess, "run", run)
+    monkeypatch.setattr(record_runs, "run_to_its_end", run)
     real = record_runs.load_run
     monkeypatch.setattr(record_runs, "RESULTS", tmp_path)
     monkeypatch.setattr(record_runs, "load_run", lambda name, folder: real(name))
@@ -83,6 +87,48 @@ def test_a_run_that_fails_is_named_and_the_others_are_made(started, capsys):
     assert record_runs.main(["speed"]) == 1
     assert len(commands) == 6
     assert "Not finished: speed-resnet18-15-epochs-seed0, " in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_ends_the_list(started, capsys):
+    commands, _, done = started
+    done.returncode = STOPPED
+    assert record_runs.main(["speed"]) == STOPPED
+    assert len(commands) == 1
+    assert "Not finished: speed-resnet18-15-epochs-seed0." in capsys.readouterr().err
+
+
+WAITING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tools!r})
+import record_runs
+sys.exit(record_runs.run_to_its_end([sys.executable, "-c", {child!r}]))
+"""
+CHILD = """
+import sys, time
+from pathlib import Path
+folder = Path({folder!r})
+try:
+    (folder / "begun").touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(1)  # a step that is still to be finished, longer than Python waits for a child by itself
+    (folder / "saved").touch()
+    sys.exit(130)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent another way elsewhere")
+def test_ctrl_c_waits_for_the_run_to_save(tmp_path):
+    script = WAITING.format(tools=os.path.dirname(record_runs.__file__), child=CHILD.format(folder=str(tmp_path)))
+    process = subprocess.Popen([sys.executable, "-c", script], start_new_session=True, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both of them
+    _, said = process.communicate(timeout=60)
+    assert (tmp_path / "saved").exists()
+    assert process.returncode == 130 and not said
 
 
 def test_an_unknown_name_is_a_sentence(started, capsys):

@@ -99,6 +99,22 @@ def run_victim(folder, result):
     result.write_text(json.dumps([curves(history), state]))
 
 
+def stamp_of(path):
+    """Return when a file was last written, or None while there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def has_saved(process, newest, before, seconds):
+    """Wait until a process has saved something of its own, at most so long; return whether it has."""
+    end = time.monotonic() + seconds
+    while process.is_alive() and time.monotonic() < end and stamp_of(newest) == before:
+        time.sleep(0.001)
+    return stamp_of(newest) != before
+
+
 @pytest.mark.skipif(os.name != "posix", reason="forks and kills processes")
 def test_killed_at_20_random_moments_and_resumed_the_run_ends_in_the_same_bits(tmp_path, monkeypatch):
     # A server that has imported torch already forks the victims: each starts within milliseconds.
@@ -117,17 +133,23 @@ def test_killed_at_20_random_moments_and_resumed_the_run_ends_in_the_same_bits(t
     undisturbed = start(tmp_path / "whole", "whole.json")
     undisturbed.join(timeout=120)
     folder, newest = tmp_path / "killed", tmp_path / "killed" / checkpoint.CURRENT
-    chance, moments = random.Random(), []
-    while len(moments) < 20:
-        stamp = newest.stat().st_mtime_ns if newest.exists() else None
+    chance, moments, unsaved = random.Random(), [], 0
+    until_saved = 1.0  # seconds from a process's start to its first save: a guess, until one was measured
+    for number in range(20):
+        began, before = time.monotonic(), stamp_of(newest)
         victim = start(folder, "killed.json")
-        while victim.is_alive() and stamp == (newest.stat().st_mtime_ns if newest.exists() else None):
-            time.sleep(0.001)  # until it has saved something of its own: the chain moves on
-        moments.append(chance.uniform(0, 0.02))
-        time.sleep(moments[-1])
+        if number % 2:  # in its steps and saves: the chain moves on
+            assert has_saved(victim, newest, before, seconds=120), moments
+            until_saved = time.monotonic() - began
+            moments.append(chance.uniform(0, 0.02))
+            time.sleep(moments[-1])
+        else:  # in its start or restore: one moment in each tenth of that time, so that no part of it is left out
+            moments.append(until_saved * (number / 2 + chance.random()) / 10)
+            unsaved += not has_saved(victim, newest, before, seconds=moments[-1])
         victim.kill()
         victim.join()
         assert victim.exitcode == -signal.SIGKILL, "the run was over before it could be killed"
+    assert unsaved, "every process had saved before it was killed: starts and restores were not hit"
     end = start(folder, "killed.json")
     end.join(timeout=120)
     results = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("killed", "whole")]
@@ -212,24 +234,47 @@ def test_resuming_without_a_checkpoint_starts(tmp_path, capsys):
     assert "starting from the beginning" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), RuntimeError("No space left on device")])
-def test_a_full_disk_is_a_warning_and_the_run_goes_on(problem, tmp_path, monkeypatch, capsys):
-    whole, _ = train()
+FULL = OSError(28, "No space left on device")
+
+
+def fill_disk(monkeypatch, saves, problem=FULL):
+    """Let the disk be full at the saves of these numbers, from 1."""
     save, calls = torch.save, []
 
-    def full_twice(state, file):
+    def save_or_not(state, file):
         calls.append(1)
-        if len(calls) <= 2:
+        if len(calls) in saves:
             file.write(b"half")
             raise problem
         save(state, file)
 
-    monkeypatch.setattr(checkpoint.torch, "save", full_twice)
+    monkeypatch.setattr(checkpoint.torch, "save", save_or_not)
+
+
+@pytest.mark.parametrize("problem", [FULL, RuntimeError("No space left on device")])
+def test_a_full_disk_is_a_warning_and_the_run_goes_on(problem, tmp_path, monkeypatch, capsys):
+    whole, _ = train()
+    fill_disk(monkeypatch, (1, 2), problem)
     survivor, history = train(tmp_path)
     assert same_weights(whole, survivor) and len(history.epoch) == 3
     assert capsys.readouterr().out.count("No space left on device") == 2
     assert checkpoint.read(tmp_path / checkpoint.CURRENT)["step"] == 27
     assert not list(tmp_path.glob("*.part"))
+
+
+# A save after each step, and the run ends at step 14: the number of a save is that of its step.
+@pytest.mark.parametrize("full, newest", [((1, 2), 14), (range(3, 12), 14), (range(6, 15), 5), (range(1, 15), 0)])
+def test_a_run_that_ended_after_failed_saves_resumes_to_the_same_bits(full, newest, tmp_path, monkeypatch, capsys):
+    whole, undisturbed = train()
+    with monkeypatch.context() as patch:
+        fill_disk(patch, full)
+        stop_after(14, patch)
+        train(tmp_path, save_every=0)
+    assert capsys.readouterr().out.count("No space left on device") == len(full)
+    assert not newest or checkpoint.read(tmp_path / checkpoint.CURRENT)["step"] == newest
+    resumed, history = train(tmp_path, network=tiny_network(seed=0 if not newest else 9), resume=True)
+    assert history.sessions[-1]["from_step"] == newest
+    assert same_weights(whole, resumed) and curves(history) == curves(undisturbed)
 
 
 def test_an_unwritable_folder_is_a_sentence(tmp_path):

@@ -1,6 +1,8 @@
 """The command line, and the records it leaves."""
 
 import json
+import re
+import shlex
 import subprocess
 
 import pytest
@@ -174,6 +176,30 @@ def test_unknown_and_damaged_records_are_sentences(tmp_path):
     (tmp_path / "x" / "run.json").write_text("{")
     with pytest.raises(TrainingError, match="run.json is damaged"):
         load_run("x", tmp_path)
+
+
+def missing(run) -> list[str]:
+    """Return what a record does not say about where its numbers come from."""
+    record, machine, versions = run.record, run.record.get("machine", {}), run.record.get("versions", {})
+    # A run that was cut off has several parts, each with a commit.
+    commits = [record.get("commit", ""), *(part["commit"] for part in run.history.sessions)]
+    words, seed = shlex.split(record.get("command", "")), run.history.settings["seed"]
+    if runs := words[:3] == ["python", "-m", "resnet_tutorial.train"]:
+        asked = command_line.make_parser().parse_args(words[3:])
+        runs = (asked.model, asked.seed) == (run.model, seed)
+    holds = {
+        "a command that trains this network with this seed": runs,
+        "a commit without changes": all(re.fullmatch("[0-9a-f]{40}", commit) for commit in commits),
+        "the versions": versions.get("python") and versions.get("torch") and "cuda" in versions,
+        "the machine": all(machine.get(what) for what in ("device", "cpus", "threads", "system")),
+    }
+    return [what for what, there in holds.items() if not there]
+
+
+def test_the_project_s_own_records_say_where_they_come_from():
+    runs = [load_run(name) for name in list_runs()]
+    assert runs
+    assert {run.name: missing(run) for run in runs if missing(run)} == {}
 
 
 def test_the_project_s_own_records_are_whole():

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package, whether or not one is installed
 
 from resnet_tutorial.train import TrainingError, list_runs, load_run  # noqa: E402
+from resnet_tutorial.train.__main__ import STOPPED  # noqa: E402
 
 RESULTS = ROOT / "results"  # where the commands write, not where an installed package keeps its copy
 SEEDS = range(3)
@@ -74,6 +75,19 @@ def forget_finished(folder: Path) -> None:
             path.unlink()
 
 
+def run_to_its_end(command: list[str]) -> int:
+    """Run a command and return its exit status.
+
+    Ctrl-C reaches the command as well, which then finishes its step and saves; so it is waited for.
+    """
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+
+
 def show() -> None:
     """Print every run with the command that makes it."""
     done = list_runs(RESULTS)
@@ -101,7 +115,7 @@ def main(words: list[str] | None = None) -> int:
     except TrainingError as problem:
         print(f"error: {problem} Groups: {', '.join(planned())}.", file=sys.stderr)
         return 1
-    failed = []
+    status, failed = 0, []
     for name, arguments in chosen.items():
         if not options.again and (RESULTS / name / "run.json").exists():
             print(f"{name} is recorded already; --again makes it again.", flush=True)
@@ -110,11 +124,14 @@ def main(words: list[str] | None = None) -> int:
             forget_finished(RESULTS / name)
         command = [sys.executable, "-m", "resnet_tutorial.train", *arguments, "--resume"]
         print(shlex.join(["python", *command[1:]]), flush=True)
-        if not options.dry and subprocess.run(command, cwd=ROOT).returncode:
+        status = 0 if options.dry else run_to_its_end(command)
+        if status:
             failed.append(name)
+        if status == STOPPED:
+            break
     if failed:
         print(f"Not finished: {', '.join(failed)}. The same command goes on with them.", file=sys.stderr)
-    return int(bool(failed))
+    return STOPPED if status == STOPPED else int(bool(failed))
 
 
 if __name__ == "__main__":

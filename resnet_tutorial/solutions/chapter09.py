@@ -13,9 +13,8 @@ def mean_and_spread(values: list[float]) -> tuple[float, float]:
 
 def stands_out(value: float, baseline: list[float], factor: float = 2.0) -> bool:
     """Tell whether value is more than factor spreads from the baseline's mean."""
-    mean = sum(baseline) / len(baseline)
-    variance = sum((each - mean) ** 2 for each in baseline) / (len(baseline) - 1)
-    return abs(value - mean) > factor * variance**0.5
+    mean, spread = mean_and_spread(baseline)
+    return abs(value - mean) > factor * spread
 
 
 def changed_choices(first: dict, second: dict, prefix: str = "") -> list[str]:

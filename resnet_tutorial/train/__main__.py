@@ -41,6 +41,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--curve-on", default="val", choices=CURVES,
         help="what to measure after every epoch; test is for showing, never for choosing")
     add("--holdout", type=float, metavar="SHARE", help="training images to hold out; default: what the recipe says")
+    add("--mirror", action="store_true",
+        help="measure the test images once more, each with its mirror image; reported apart")
     add("--weights", action="store_true", help="record the weights too (small networks)")
     add("--device", help="default: a GPU where there is one")
     add("--threads", type=int, help="processor threads")
@@ -89,7 +91,7 @@ def train(options: argparse.Namespace, words: list[str], team: Team) -> int:
     history = fit(
         model, data, recipe, epochs=options.epochs, seed=options.seed, device=options.device,
         out=options.out, resume=options.resume, curve_on=options.curve_on, holdout=options.holdout,
-        precision=options.precision, save_every=options.save_every, progress=options.progress,
+        precision=options.precision, save_every=options.save_every, progress=options.progress, mirror=options.mirror,
         compile={"yes": True, "no": False}.get(options.compile, "auto"))
     if not team.first:
         return STOPPED if history.stopped else 0

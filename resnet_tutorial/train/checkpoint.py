@@ -32,7 +32,8 @@ def save(folder: Path, state: dict) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full; the old checkpoints stand.
     """
-    temporary = folder / f"{CURRENT}.part"
+    # A name of this process's own: the same run may have been started twice, in two sessions for instance.
+    temporary = folder / f"{CURRENT}.{os.getpid()}.part"
     try:
         with open(temporary, "wb") as file:
             torch.save({"format": FORMAT, **state}, file)
@@ -84,6 +85,12 @@ def load(
         raise TrainingError(" ".join(refusals) + " Choose another folder, or start afresh without "
                             "resume after deleting the checkpoints.")
     return None
+
+
+def sweep(folder: Path) -> None:
+    """Take away what processes that were killed while writing have left."""
+    for path in folder.glob(f"{CURRENT}*.part"):
+        path.unlink(missing_ok=True)
 
 
 def exists(folder: Path) -> bool:

@@ -29,7 +29,8 @@ class History:
         seconds: each epoch's training time, without compilation and evaluations.
         compile_seconds: what `torch.compile`, and choosing a GPU's convolutions, took before the first step.
         peak_memory: the most bytes of a GPU's memory that tensors took; 0 on a processor.
-        final: ``test_loss`` and ``test_error`` (and ``val_...``) of the finished run.
+        final: ``test_loss`` and ``test_error`` (and ``val_...``) of the finished run; on request the first two
+            ``..._mirrored`` as well.
         stopped: why the run ended early; empty when it did not.
     """
 

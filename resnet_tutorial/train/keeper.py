@@ -34,6 +34,7 @@ def open_folder(out: str | Path | None, resume: bool) -> Path | None:
         trial = folder / f"checkpoint.trial{os.getpid()}.part"
         trial.write_bytes(b"can this be written?")
         trial.unlink()
+        checkpoint.sweep(folder)
     except OSError as problem:
         raise TrainingError(f"{folder} cannot be written ({problem.strerror}); choose another "
                             "folder.") from None
@@ -64,15 +65,17 @@ class Keeper:
         if self.folder and time.monotonic() - self.saved_at >= self.every:
             self.save()
 
-    def save(self) -> None:
-        """Save now."""
+    def save(self, last: bool = False) -> None:
+        """Save now; with `last` nothing will be saved after it."""
         if not self.folder or not _is_finite(self.run):
             return  # a network that has diverged must not push a good checkpoint out
         try:
             checkpoint.save(self.folder, _state(self.run))
         except OSError as problem:
-            print(f"The checkpoint could not be written ({problem.strerror or problem}); the run "
-                  "goes on and tries again. Make room on the disk.")
+            then = ("whoever resumes the run goes on from the one before" if last
+                    else "the run goes on and tries again")
+            print(f"The checkpoint could not be written ({problem.strerror or problem}); {then}. "
+                  "Make room on the disk.")
         self.saved_at = time.monotonic()
 
 

@@ -14,7 +14,7 @@ from resnet_tutorial.data import ImageSet, load
 from resnet_tutorial.train.augment import Draws, crop_and_flip
 from resnet_tutorial.train.compiling import compile_ahead
 from resnet_tutorial.train.errors import TrainingError
-from resnet_tutorial.train.evaluate import autocast, logits_of, loss_and_error
+from resnet_tutorial.train.evaluate import EVALUATION_BATCH, autocast, logits_of, loss_and_error
 from resnet_tutorial.train.history import History
 from resnet_tutorial.train.interrupt import StopBetweenSteps
 from resnet_tutorial.train.keeper import Keeper, open_folder, restore
@@ -32,7 +32,7 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
         epochs: int | None = None, seed: int = 0, device: str | torch.device | None = None,
         out: str | Path | None = None, resume: bool = False, curve_on: str = "val",
         holdout: float | None = None, precision: str = "auto", compile: str | bool = "auto",
-        save_every: float = 60.0, progress: str = "auto") -> History:
+        save_every: float = 60.0, progress: str = "auto", mirror: bool = False) -> History:
     """Train `model` in place and return what was measured.
 
     Args:
@@ -51,6 +51,8 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
         compile: True, False, or ``"auto"``: where it is there and the run is long enough.
         save_every: seconds between two checkpoints; 0 saves after every step.
         progress: ``"bar"``, ``"lines"``, ``"none"``, or ``"auto"``.
+        mirror: measure the finished network once more, with the scores of each test image and its
+            mirror image added (test-time augmentation); reported apart, as `test_error_mirrored`.
 
     Returns:
         The curves, and the test error of the finished run. Ctrl-C or a notebook's stop button ends
@@ -63,8 +65,12 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
     """
     data = load(data) if isinstance(data, str) else data
     recipe = _changed(get_recipe(recipe), epochs, holdout)
-    run = prepare(model, data, recipe, seed=seed, device=device, curve_on=curve_on,
-                  precision=precision, compile=compile)
+    try:
+        run = prepare(model, data, recipe, seed=seed, device=device, curve_on=curve_on,
+                      precision=precision, compile=compile)
+    except torch.OutOfMemoryError:
+        raise TrainingError("The network and the images do not fit into the GPU's memory; end what else "
+                            "uses it, or take a smaller network.") from None
     folder = run.team.first_does(lambda: open_folder(out, resume))
     if folder and resume:
         restore(run, folder)
@@ -80,16 +86,17 @@ def fit(model: nn.Module, data: ImageSet | str, recipe: Recipe | str = "fast", *
                 if run.step % run.steps_per_epoch == 0 or run.step == run.steps:
                     _finish_epoch(run, curve_on)
                     bar.epoch(run.history)
-                    keeper.save()
+                    keeper.save(last=run.step == run.steps)
         if run.history.stopped:
-            keeper.save()
+            keeper.save(last=True)
         else:
-            _measure_end(run)
+            _measure_end(run, mirror)
     except KeyboardInterrupt:  # outside the main thread, a second Ctrl-C, or one after the last step
         run.history.stopped = _where(run)
     except torch.OutOfMemoryError:
-        raise TrainingError(f"A batch of {recipe.batch_size} does not fit into the memory of "
-                            f"{describe_device(run.device)}; try half of it.") from None
+        raise TrainingError(
+            f"Batches of {recipe.batch_size} images to train on, or of {EVALUATION_BATCH} to measure, do not fit "
+            f"into the memory of {describe_device(run.device)}; try half the batch, or a smaller network.") from None
     finally:
         bar.close()
     if run.average:
@@ -225,7 +232,7 @@ def _finish_epoch(run: Run, curve_on: str) -> None:
         getattr(history, f"{curve_on}_error").append(error)
 
 
-def _measure(run: Run, part: str) -> tuple[float, float]:
+def _measure(run: Run, part: str, mirror: bool = False) -> tuple[float, float]:
     """Return loss and error on the `val` or `test` part, with the averaged weights if any."""
     # The processes differ in batch norm's running statistics; the first one's are taken.
     run.team.from_first(*run.model.buffers())
@@ -234,14 +241,16 @@ def _measure(run: Run, part: str) -> tuple[float, float]:
     if run.average:
         run.team.from_first(*run.average.values.values())
         with run.average.applied(run.model):
-            return loss_and_error(logits_of(run.model, pixels, run.precision), labels)
-    return loss_and_error(logits_of(run.model, pixels, run.precision), labels)
+            return loss_and_error(logits_of(run.model, pixels, run.precision, mirror=mirror), labels)
+    return loss_and_error(logits_of(run.model, pixels, run.precision, mirror=mirror), labels)
 
 
-def _measure_end(run: Run) -> None:
+def _measure_end(run: Run, mirror: bool) -> None:
     """Measure the finished network on the test images: once, after every choice is made."""
     final: dict[str, float] = {}
     for part in ("val", "test"):
         if len(getattr(run.images, f"{part}_labels")):
             final[f"{part}_loss"], final[f"{part}_error"] = _measure(run, part)
+    if mirror:
+        final["test_loss_mirrored"], final["test_error_mirrored"] = _measure(run, "test", mirror=True)
     run.history.final = final

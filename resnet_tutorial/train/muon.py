@@ -41,7 +41,8 @@ class Muon(torch.optim.Optimizer):
     and so the learning rate is the angle by which a step turns them.
 
     Args:
-        kernels: parameters of two or more dimensions, each followed by a batch norm.
+        kernels: parameters of two or more dimensions.  A fixed length is meant for those with a batch norm
+            behind them; `make_optimizers` gives it all kernels, so also a pre-activation block's last one.
         lr: the length of a step for weights of length one.
         momentum: the share of the old steps that is kept.
         products: the format in which the matrices are multiplied.
