@@ -151,7 +151,7 @@ def weights_after(step, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_train_step", train_step)
-        train()
+        train(device="cpu")
     return network
 
 
@@ -160,7 +160,7 @@ def test_an_interrupt_leaves_history_and_weights(monkeypatch):
     expected = weights_after(14, monkeypatch)
     interrupt_at(14, monkeypatch)
     before = signal.getsignal(signal.SIGINT)
-    network, history = train()
+    network, history = train(device="cpu")
     assert history.epoch == [1] and history.stopped == "interrupted in epoch 2"
     assert history.final == {} and "interrupted" in repr(history)
     assert same_weights(network, expected) and not network.training

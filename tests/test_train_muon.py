@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from training_help import QUICK, tiny_data, tiny_network
 
-from resnet_tutorial.train import fit
+from resnet_tutorial.train import fit, get_recipe
 from resnet_tutorial.train.muon import Muon, orthogonalise
 from resnet_tutorial.train.prepare import make_optimizers
+from resnet_tutorial.zoo import build_model
 
 
 @pytest.mark.parametrize("rows, columns", [(16, 144), (64, 64), (144, 16)])
@@ -67,6 +68,23 @@ def test_it_trains_the_tiny_network():
     network = tiny_network()
     history = fit(network, tiny_data(), QUICK.but(optimizer="muon", epochs=30), progress="none")
     assert history.train_loss[-1] < 0.9 * history.train_loss[0]
+
+
+@pytest.mark.parametrize("name", ["cifar_preact_resnet8", "cifar_resnext29_1x8d", "cifar_resnext29_4x2d"])
+def test_a_step_turns_every_kernel_of_pre_activated_bottleneck_and_grouped_blocks(name):
+    torch.manual_seed(0)
+    network = build_model(name, num_classes=10)
+    kernels = {key: p for key, p in network.named_parameters() if p.ndim == 4}
+    before = {key: p.detach().clone() for key, p in kernels.items()}
+    recipe = get_recipe("muon").but(batch_size=24, epochs=0, iterations=1, holdout=0.0)
+    fit(network, tiny_data(24, 12), recipe, device="cpu", curve_on="none", precision="float32", progress="none")
+    for key, kernel in kernels.items():
+        rows, columns = len(kernel), kernel[0].numel()
+        turn = (kernel / kernel.norm() - before[key] / before[key].norm()).norm()
+        # A matrix of more rows than columns has fewer singular values than rows, so its step is shorter.
+        angle = recipe.muon_lr * min(1, columns / rows) ** 0.5
+        assert 0.6 * angle < turn < 1.2 * angle, key
+        assert kernel.norm().item() == pytest.approx(rows**0.5, rel=0.02), key
 
 
 def test_products_in_sixteen_bits_give_nearly_the_same_step():

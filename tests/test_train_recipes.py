@@ -43,6 +43,14 @@ def test_the_rate_rises_then_falls_to_zero(name):
     assert 0 < rates[0] < 0.02 and 0 <= rates[-1] < 0.006
 
 
+@pytest.mark.parametrize("name, share", [("fast", (1 + 0.5**0.5) / 2), ("muon", 0.75)])
+def test_the_rate_falls_along_half_a_cosine_or_in_a_line(name, share):
+    recipe = get_recipe(name).but(peak_lr=0.4, rise=0.2)
+    # Steps 20 to 100 fall: step 40 is at a quarter of the way down, and step 60 at half of it.
+    rates = [recipe.learning_rate(step, 100) for step in (20, 40, 60)]
+    assert rates == pytest.approx([0.4, 0.4 * share, 0.2])
+
+
 @pytest.mark.parametrize("name", ["fast", "muon"])
 @pytest.mark.parametrize("rise", [0.0, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 7])
@@ -109,7 +117,7 @@ def test_the_average_moves_by_the_share_it_should():
 def test_every_recipe_trains_a_few_steps(name):
     recipe = get_recipe(name).but(batch_size=24, iterations=12, epochs=0)
     network, before = tiny_network(), tiny_network()
-    history = fit(network, tiny_data(), recipe, progress="none")
+    history = fit(network, tiny_data(), recipe, device="cpu", progress="none")
     assert len(history.val_error) == len(history.epoch) == 2
     losses = [*history.train_loss, *history.val_loss, history.final["test_loss"]]
     assert all(math.isfinite(loss) for loss in losses), losses

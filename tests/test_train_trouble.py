@@ -1,5 +1,8 @@
 """What is said, and what is kept, when memory or disk runs out, or when a run is started twice."""
 
+import os
+import time
+
 import pytest
 import torch
 from training_help import QUICK, tiny_data, tiny_network
@@ -45,6 +48,11 @@ def test_the_same_run_started_twice_writes_under_two_names(tmp_path):
 
 
 def test_what_a_killed_process_left_half_written_is_taken_away(tmp_path):
-    (tmp_path / "checkpoint.pt.12345.part").write_bytes(b"half of a checkp")
+    old, new = (tmp_path / f"checkpoint.pt.{process}.part" for process in (12345, 12346))
+    for path in (old, new):
+        path.write_bytes(b"half of a checkp")
+    hour_ago = time.time() - 3600
+    os.utime(old, (hour_ago, hour_ago))
     fit(tiny_network(), DATA, QUICK, out=tmp_path, progress="none")
-    assert not list(tmp_path.glob("*.part"))
+    assert not old.exists()
+    assert new.exists()  # another process may be about to finish it

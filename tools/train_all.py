@@ -19,6 +19,8 @@ from resnet_tutorial.train import RECIPES, History, Recipe, fit, get_recipe
 from resnet_tutorial.zoo import build_model, model_names
 
 BATCH = 8
+# Muon works on the kernels themselves: it meets each kind of block, pre-activated, of three layers and grouped.
+OTHER_KERNELS = ("cifar_preact_resnet20", "resnet50", "resnext50_32x4d")
 
 
 def drawings(batches: int) -> ImageSet:
@@ -40,6 +42,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=2)
     steps = parser.parse_args().steps
     runs = [(name, "fast") for name in model_names()] + [("cifar_resnet20", recipe) for recipe in RECIPES]
+    runs += [(name, "muon") for name in OTHER_KERNELS]
     failed = 0
     for name, recipe in runs:
         start = time.perf_counter()

@@ -7,8 +7,10 @@ not at all, so there is a whole checkpoint at every moment.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ from resnet_tutorial.train.errors import TrainingError
 
 CURRENT, PREVIOUS, REFUSED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.refused.pt"
 FORMAT = "resnet_tutorial checkpoint 3"
+LEFT_BEHIND = 600  # seconds after which a half-written file is nobody's any more
 
 
 def save(folder: Path, state: dict) -> None:
@@ -30,7 +33,7 @@ def save(folder: Path, state: dict) -> None:
         state: dicts, lists, tensors, numbers and strings; nothing else can be read back.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full; the old checkpoints stand.
+        OSError: the folder cannot be written or the disk is full; `load` finds the checkpoint before.
     """
     # A name of this process's own: the same run may have been started twice, in two sessions for instance.
     temporary = folder / f"{CURRENT}.{os.getpid()}.part"
@@ -88,9 +91,11 @@ def load(
 
 
 def sweep(folder: Path) -> None:
-    """Take away what processes that were killed while writing have left."""
+    """Take away what processes that were killed while writing have left, and nothing that may still be written."""
     for path in folder.glob(f"{CURRENT}*.part"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_BEHIND:
+                path.unlink()
 
 
 def exists(folder: Path) -> bool:

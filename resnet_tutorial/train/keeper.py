@@ -34,7 +34,6 @@ def open_folder(out: str | Path | None, resume: bool) -> Path | None:
         trial = folder / f"checkpoint.trial{os.getpid()}.part"
         trial.write_bytes(b"can this be written?")
         trial.unlink()
-        checkpoint.sweep(folder)
     except OSError as problem:
         raise TrainingError(f"{folder} cannot be written ({problem.strerror}); choose another "
                             "folder.") from None
@@ -42,6 +41,7 @@ def open_folder(out: str | Path | None, resume: bool) -> Path | None:
         raise TrainingError(f"{folder} already holds a run: resume it, or choose another folder.")
     if not resume and (folder / RUN_FILE).exists():
         raise TrainingError(f"{folder} already holds the record of a run; choose another folder.")
+    checkpoint.sweep(folder)
     return folder
 
 

@@ -38,7 +38,8 @@ class Muon(torch.optim.Optimizer):
     A kernel (out, in, k, k) is a matrix of `out` rows. In its gradient a few directions outweigh all
     others by far, and plain descent learns those first; here every direction gets the same length.
     The weights are kept at a fixed length, one for each row: batch norm takes the scale out again,
-    and so the learning rate is the angle by which a step turns them.
+    and so the learning rate is about the angle by which a step turns them.  (A kernel with more rows
+    than columns has fewer directions than rows, and turns less: by the root of columns / rows.)
 
     Args:
         kernels: parameters of two or more dimensions.  A fixed length is meant for those with a batch norm
