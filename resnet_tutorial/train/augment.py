@@ -124,8 +124,11 @@ def normalise(pixels: Pixels, start: int, stop: int) -> Tensor:
 
 def _look_up(pixels: Pixels, order: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Return the normalised pixels at those images, rows and columns: (B, 3, height, width)."""
+    height, width = pixels.images.shape[1:3]
     rows, columns = rows[:, :, None], columns[:, None, :]
-    batch = pixels.images[order[:, None, None], rows, columns]  # (B, height, width, 3)
+    # One number for each pixel in place of three: the look-up itself is several times as fast.
+    places = (order[:, None, None] * height + rows) * width + columns  # (B, height, width)
+    batch = pixels.images.flatten(0, 2).index_select(0, places.flatten()).unflatten(0, places.shape)
     mean = pixels.mean if pixels.mean.ndim == 1 else pixels.mean[rows, columns]
     batch = (batch - mean) / pixels.std
     return batch.permute(0, 3, 1, 2)  # colours last in memory, first in the shape
