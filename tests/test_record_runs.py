@@ -97,9 +97,10 @@ def test_a_run_that_was_stopped_ends_the_list(started, capsys):
     assert "Not finished: speed-resnet18-15-epochs-seed0." in capsys.readouterr().err
 
 
+# A process that was started in the background may have Ctrl-C switched off, and would hand that on.
 WAITING = """
-import sys
-from pathlib import Path
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {tools!r})
 import record_runs
 sys.exit(record_runs.run_to_its_end([sys.executable, "-c", {child!r}]))
